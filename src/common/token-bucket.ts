@@ -1,0 +1,50 @@
+import { type Clock, systemClock } from './clock.js';
+
+/**
+ * Limits a rate across everyone who shares the bucket: callers wait in order of arrival.
+ * It holds at most a tenth of a second's worth, so that a rate measured over seconds stays true after a pause.
+ */
+export class TokenBucket {
+  private readonly capacity: number;
+  private available: number;
+  private updatedMs: number;
+  private tail: Promise<void> = Promise.resolve();
+
+  /** @param ratePerSecond tokens (bytes) per second; 0 means no limit */
+  constructor(
+    private readonly ratePerSecond: number,
+    private readonly clock: Clock = systemClock,
+  ) {
+    this.capacity = ratePerSecond / 10;
+    this.available = this.capacity;
+    this.updatedMs = clock.monotonicMs();
+  }
+
+  /** Resolves once `count` tokens are the caller's. A caller that aborts pays nothing and holds up nobody. */
+  async take(count: number, signal?: AbortSignal): Promise<void> {
+    if (this.ratePerSecond === 0) return;
+    const turn = this.tail.then(() => this.pay(count, signal));
+    this.tail = turn.catch(() => undefined);
+    await turn;
+  }
+
+  /** More than the capacity may be taken at once: the bucket goes into debt, and the next caller waits for it. */
+  private async pay(count: number, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    this.refill();
+    if (this.available < 0) {
+      await this.clock.sleep((-this.available / this.ratePerSecond) * 1000, signal);
+      this.refill();
+    }
+    this.available -= count;
+  }
+
+  private refill(): void {
+    const nowMs = this.clock.monotonicMs();
+    this.available = Math.min(
+      this.capacity,
+      this.available + ((nowMs - this.updatedMs) / 1000) * this.ratePerSecond,
+    );
+    this.updatedMs = nowMs;
+  }
+}
