@@ -1,0 +1,23 @@
+import { Controller, Get, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { PrometheusController } from '@willsoto/nestjs-prometheus';
+import type { Response } from 'express';
+import { Registry } from 'prom-client';
+
+/** `GET /metrics` of this application's own registry, not of the process-wide one that the base class reads. */
+@ApiTags('metrics')
+@Controller()
+export class MetricsController extends PrometheusController {
+  constructor(private readonly registry: Registry) {
+    super();
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'Metrics in the Prometheus text format' })
+  @ApiProduces('text/plain')
+  @ApiOkResponse({ schema: { type: 'string' } })
+  override async index(@Res({ passthrough: true }) response: Response): Promise<string> {
+    response.header('Content-Type', this.registry.contentType);
+    return this.registry.metrics();
+  }
+}
