@@ -1,0 +1,126 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+import Docker from 'dockerode';
+
+import { ChildDaemon } from './child-daemon.js';
+import { unmountBelow } from './mounts.js';
+
+const START_TIMEOUT_MS = 40_000;
+
+export interface DockerEngineOptions {
+  /** Where another version's `dockerd` and its companions are; by default those on `PATH`. */
+  readonly binDirectory?: string;
+  /** The containerd image store instead of the classic one; needs Docker 24 or newer. */
+  readonly containerdStore?: boolean;
+  /** Registries that the daemon speaks plain HTTP to; loopback ones always are. */
+  readonly insecureRegistries?: readonly string[];
+}
+
+/**
+ * A real Docker Engine of its own: data, sockets and containerd under one temporary directory, no network, any number
+ * side by side. Root on Linux only. `stop` leaves nothing behind, mounts included.
+ */
+export class DockerEngine {
+  /** For requests a test makes itself, past the code under test. */
+  readonly client: Docker;
+  private daemon: ChildDaemon | undefined;
+
+  private constructor(
+    readonly directory: string,
+    private readonly options: DockerEngineOptions,
+  ) {
+    this.client = new Docker({ socketPath: this.socketPath });
+  }
+
+  static async start(options: DockerEngineOptions = {}): Promise<DockerEngine> {
+    // Short: a socket's path may have 107 bytes, and dockerd adds its own parts.
+    const engine = new DockerEngine(await mkdtemp(join(tmpdir(), 'dkr-')), options);
+    await writeFile(
+      join(engine.directory, 'daemon.json'),
+      JSON.stringify({
+        'insecure-registries': options.insecureRegistries ?? [],
+        features: options.containerdStore === true ? { 'containerd-snapshotter': true } : {},
+      }),
+    );
+    await mkdir(join(engine.directory, 'tmp'));
+    try {
+      await engine.resume();
+    } catch (error) {
+      await engine.stop();
+      throw error;
+    }
+    return engine;
+  }
+
+  get socketPath(): string {
+    return join(this.directory, 'sock');
+  }
+
+  /** As `DOCKER_HOST` wants it. */
+  get host(): string {
+    return `unix://${this.socketPath}`;
+  }
+
+  get pid(): number {
+    if (!this.daemon) throw new Error('the engine is not running');
+    return this.daemon.pid;
+  }
+
+  /** Starts the daemon again on the same data, after `pause` or `kill`. */
+  async resume(): Promise<void> {
+    const path = (name: string): string => join(this.directory, name);
+    const { binDirectory } = this.options;
+    // Apart from any containerd that runs on the machine: dockerd shares that one when it finds it.
+    const namespace = `test-${randomBytes(4).toString('hex')}`;
+    this.daemon = ChildDaemon.start({
+      command: binDirectory === undefined ? 'dockerd' : join(binDirectory, 'dockerd'),
+      args: [
+        ...['--config-file', path('daemon.json'), '--data-root', path('data'), '--exec-root', path('exec')],
+        ...['--pidfile', path('pid'), '--host', this.host, '--iptables=false', '--ip6tables=false'],
+        ...['--bridge=none', '--containerd-namespace', namespace],
+        ...['--containerd-plugins-namespace', `${namespace}-plugins`],
+      ],
+      outFile: path('log'),
+      errFile: path('log'),
+      env: {
+        ...process.env,
+        PATH: [binDirectory, process.env['PATH']].filter((part) => part !== undefined).join(delimiter),
+        TMPDIR: path('tmp'),
+        DOCKER_TMPDIR: path('tmp'),
+      },
+    });
+    await this.daemon.ready(() => this.client.ping(), START_TIMEOUT_MS);
+  }
+
+  /** Stops the daemon and keeps its data. */
+  async pause(): Promise<void> {
+    await this.daemon?.stop();
+    await this.killContainerd();
+  }
+
+  /** Ends the daemon as a crash would, and keeps its data. */
+  async kill(): Promise<void> {
+    await this.daemon?.kill();
+    await this.killContainerd();
+  }
+
+  async stop(): Promise<void> {
+    await this.pause();
+    await unmountBelow(this.directory);
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+
+  /** Its own containerd may survive a daemon that was killed; a stale pid file would keep the next one from starting. */
+  private async killContainerd(): Promise<void> {
+    const containerd = join(this.directory, 'exec', 'containerd');
+    const pidFile = join(containerd, 'containerd.pid');
+    const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
+    if (!Number.isInteger(pid) || pid <= 1) return;
+    const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (commandLine.includes(this.directory)) process.kill(pid, 'SIGKILL');
+    await rm(containerd, { recursive: true, force: true });
+  }
+}
