@@ -41,6 +41,8 @@ export interface AppConfig {
     readonly namespace: string;
     readonly lockConfigMap: string;
     readonly keySecret: string;
+    /** `KUBECONFIG`, for an agent outside a cluster. */
+    readonly kubeconfig?: string;
   };
   readonly lock: {
     readonly backend: 'kubernetes' | 'file' | 'memory';
@@ -81,7 +83,7 @@ export interface AppConfig {
   };
   readonly store: {
     readonly directory: string;
-    /** Undefined: the smaller of 20 GiB and a tenth of its file system. */
+    /** 0: no limit. Undefined: the smaller of 20 GiB and a tenth of its file system. */
     readonly maxSizeBytes?: number;
     readonly minFree: FreeDisk;
   };
