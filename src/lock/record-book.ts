@@ -1,0 +1,246 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+
+import { Clock } from '../common/clock.js';
+import { messageOf, PreheatFailure } from '../domain/errors.js';
+import { withDeadline } from './deadline.js';
+import { isRecordKey } from './image-key.js';
+import { LockStore } from './lock-store.js';
+import { type DecodedRecord, decodeRecord, encodeRecord, type LockRecord } from './record.js';
+import { RecordCache } from './record-cache.js';
+import { RecordKey } from './record-key.js';
+import { SharedCall } from './shared-call.js';
+
+/** A record as this process last saw it. */
+export interface RecordEntry {
+  readonly text: string;
+  readonly decoded: DecodedRecord;
+  /** Monotonic: when this process first saw this very text. */
+  readonly sinceMs: number;
+}
+
+export interface RecordSnapshot {
+  readonly entries: ReadonlyMap<string, RecordEntry>;
+  /** Of keys and texts together. */
+  readonly sizeBytes: number;
+  /** The backend cannot be asked: these are the last records known, good for reading only. */
+  readonly readOnly: boolean;
+}
+
+/** A backend that did not answer is not asked again for this long. */
+const FAILURE_MEMORY_MS = 1000;
+const READ_TIMEOUT_MS = 10_000;
+const EMPTY: RecordSnapshot = { entries: new Map(), sizeBytes: 0, readOnly: true };
+
+/**
+ * The cluster's records as this process knows them: reads shared by all images, when each record was last seen to
+ * change, and swaps whose outcome is certain.
+ */
+@Injectable()
+export class RecordBook {
+  private readonly logger = new Logger(RecordBook.name);
+  private readonly sharedRead = new SharedCall<RecordSnapshot>();
+  private snapshot = EMPTY;
+  private readAtMs = -Infinity;
+  private failure: { readonly error: unknown; readonly atMs: number } | undefined;
+  private macKey: Buffer | undefined;
+  /** Texts already reported as not to be trusted; those of the current snapshot only. */
+  private readonly reported = new Set<string>();
+  private savedDigests = '';
+
+  constructor(
+    @Inject(LockStore) private readonly store: LockStore,
+    @Inject(RecordKey) private readonly key: RecordKey,
+    @Inject(RecordCache) private readonly cache: RecordCache,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
+
+  /** What was read last, without asking anyone. */
+  get last(): RecordSnapshot {
+    return this.snapshot;
+  }
+
+  /**
+   * All records, from a read that was asked for at most `maxAgeMs` ago or is under way; otherwise from a new one,
+   * which the backend may answer from a cache.
+   * @throws PreheatFailure `lock_unavailable`
+   */
+  async read(maxAgeMs: number, signal: AbortSignal): Promise<RecordSnapshot> {
+    const nowMs = this.clock.monotonicMs();
+    if (!this.snapshot.readOnly && nowMs - this.readAtMs <= maxAgeMs) return this.snapshot;
+    if (this.failure && nowMs - this.failure.atMs < FAILURE_MEMORY_MS) throw this.failure.error;
+    return this.sharedRead.join((shared) => this.readNow(shared), signal);
+  }
+
+  /** The same, or the last records known when the backend cannot be asked. */
+  async readOrRecall(maxAgeMs: number, signal: AbortSignal): Promise<RecordSnapshot> {
+    try {
+      return await this.read(maxAgeMs, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      this.logger.debug({ error: messageOf(error) }, 'records cannot be read');
+      if (this.snapshot === EMPTY) await this.recall();
+      this.snapshot = { ...this.snapshot, readOnly: true };
+      return this.snapshot;
+    }
+  }
+
+  /**
+   * Swaps one record and makes sure of the outcome: a swap that was refused or not answered is followed by a read that
+   * sees every finished swap.
+   * @param next undefined removes the record
+   * @returns the text that is there now: `next` means that this swap happened
+   * @throws PreheatFailure `lock_unavailable` when the outcome stays unknown, `lock_full`
+   */
+  async swap(
+    recordKey: string,
+    expected: string | undefined,
+    next: string | undefined,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    try {
+      const swapped = await this.within(
+        timeoutMs,
+        (limited) => this.store.compareAndSwap(recordKey, expected, next, limited),
+        signal,
+      );
+      if (swapped) {
+        this.note(recordKey, next);
+        return next;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof PreheatFailure && error.reason === 'lock_full') throw error;
+      this.logger.debug({ error: messageOf(error) }, 'swap without an answer');
+    }
+    const records = await this.within(timeoutMs, (limited) => this.store.read('latest', limited), signal);
+    const actual = records.get(recordKey);
+    this.note(recordKey, actual);
+    return actual;
+  }
+
+  /** The text of a record, authenticated with the key in force. @throws PreheatFailure `lock_full`, `lock_unavailable` */
+  async encode(recordKey: string, record: LockRecord): Promise<string> {
+    return encodeRecord(recordKey, record, await this.currentKey());
+  }
+
+  decode(recordKey: string, text: string): DecodedRecord {
+    const known = this.snapshot.entries.get(recordKey);
+    return known?.text === text ? known.decoded : decodeRecord(recordKey, text, this.macKey);
+  }
+
+  private async readNow(signal: AbortSignal): Promise<RecordSnapshot> {
+    const askedAtMs = this.clock.monotonicMs();
+    try {
+      await this.currentKey();
+      const records = await this.within(
+        READ_TIMEOUT_MS,
+        (limited) => this.store.read('any', limited),
+        signal,
+      );
+      this.failure = undefined;
+      this.adopt(records);
+      this.readAtMs = askedAtMs;
+      this.remember(records);
+      return this.snapshot;
+    } catch (error) {
+      if (!signal.aborted) this.failure = { error, atMs: this.clock.monotonicMs() };
+      throw error;
+    }
+  }
+
+  private adopt(records: ReadonlyMap<string, string>, readOnly = false): void {
+    const entries = new Map<string, RecordEntry>();
+    let sizeBytes = 0;
+    for (const [recordKey, text] of records) {
+      if (!isRecordKey(recordKey)) continue;
+      entries.set(recordKey, this.entryOf(recordKey, text));
+      sizeBytes += recordKey.length + Buffer.byteLength(text);
+    }
+    this.snapshot = { entries, sizeBytes, readOnly };
+    const texts = new Set(Array.from(entries.values(), ({ text }) => text));
+    for (const text of this.reported) if (!texts.has(text)) this.reported.delete(text);
+  }
+
+  private entryOf(recordKey: string, text: string): RecordEntry {
+    const known = this.snapshot.entries.get(recordKey);
+    if (known?.text === text) return known;
+    const decoded = decodeRecord(recordKey, text, this.macKey);
+    if (decoded.kind === 'untrusted' && !this.reported.has(text)) {
+      this.reported.add(text);
+      this.logger.warn({ recordKey, why: decoded.why }, 'record not trusted, treated as absent');
+    }
+    return { text, decoded, sinceMs: this.clock.monotonicMs() };
+  }
+
+  /** Takes over what a swap, or the read after it, found under one key. */
+  private note(recordKey: string, text: string | undefined): void {
+    const entries = new Map(this.snapshot.entries);
+    const before = entries.get(recordKey)?.text;
+    if (text === undefined) entries.delete(recordKey);
+    else entries.set(recordKey, this.entryOf(recordKey, text));
+    const sizeOf = (value: string | undefined) =>
+      value === undefined ? 0 : recordKey.length + Buffer.byteLength(value);
+    this.snapshot = {
+      ...this.snapshot,
+      entries,
+      sizeBytes: this.snapshot.sizeBytes - sizeOf(before) + sizeOf(text),
+    };
+  }
+
+  private async currentKey(): Promise<Buffer | undefined> {
+    let key: Buffer | undefined;
+    try {
+      key = await this.key.current();
+    } catch (cause) {
+      throw new PreheatFailure(
+        'lock_unavailable',
+        'the key that records are authenticated with cannot be had',
+        {
+          cause,
+        },
+      );
+    }
+    if (!sameKey(key, this.macKey)) {
+      this.macKey = key;
+      // What was decoded under another key must be looked at again.
+      this.snapshot = { ...this.snapshot, entries: new Map() };
+    }
+    return key;
+  }
+
+  private async recall(): Promise<void> {
+    try {
+      await this.currentKey();
+      this.adopt(await this.cache.load(), true);
+    } catch (error) {
+      this.logger.warn({ error: messageOf(error) }, 'last records cannot be recalled');
+    }
+  }
+
+  /** Keeps the records for a restart; only digests matter then, so renewals cost no write. */
+  private remember(records: ReadonlyMap<string, string>): void {
+    const digests = Array.from(this.snapshot.entries, ([recordKey, { decoded }]) =>
+      decoded.kind === 'record' ? `${recordKey}${decoded.record.digest ?? ''}` : '',
+    ).join();
+    if (digests === this.savedDigests) return;
+    this.savedDigests = digests;
+    this.cache.save(records).catch((error: unknown) => {
+      this.logger.warn({ error: messageOf(error) }, 'records could not be kept');
+    });
+  }
+
+  private within<T>(
+    timeoutMs: number,
+    work: (signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const late = () =>
+      new PreheatFailure('lock_unavailable', `the lock's backend did not answer within ${timeoutMs} ms`);
+    return withDeadline(this.clock, timeoutMs, late, work, signal);
+  }
+}
+
+function sameKey(left: Buffer | undefined, right: Buffer | undefined): boolean {
+  return left === right || (left !== undefined && right !== undefined && left.equals(right));
+}

@@ -1,0 +1,101 @@
+import fc from 'fast-check';
+
+import { digestOf } from '../domain/digest.js';
+import { decodeRecord, encodeRecord, type LockRecord, MAX_RECORD_BYTES, recordNodeName } from './record.js';
+
+const KEY = Buffer.alloc(32, 7);
+const RECORD_KEY = '0123456789abcdef0123456789abcdef';
+const RECORD: LockRecord = {
+  v: 1,
+  image: 'docker.io/library/nginx:1.27',
+  platform: 'linux/amd64',
+  digest: digestOf(Buffer.from('x')),
+  origin: 'registry',
+  resolvedAt: 1_763_885_000,
+  holder: { node: 'n1', instance: 'i1', address: '10.0.0.1:8080', term: 3, renewals: 9 },
+  failure: { code: 'registry_error', attempt: 2, retryAfterMs: 10_500 },
+};
+
+describe('record', () => {
+  it('comes back as it was written, with and without a MAC', () => {
+    for (const key of [KEY, undefined]) {
+      const decoded = decodeRecord(RECORD_KEY, encodeRecord(RECORD_KEY, RECORD, key), key);
+      expect(decoded).toMatchObject({ kind: 'record', record: RECORD });
+    }
+  });
+
+  it('is not trusted when a byte, the key it stands under, or the secret differs', () => {
+    const text = encodeRecord(RECORD_KEY, RECORD, KEY);
+    fc.assert(
+      fc.property(fc.nat(text.length - 1), fc.integer({ min: 32, max: 126 }), (at, code) => {
+        const character = String.fromCharCode(code);
+        fc.pre(character !== text[at]);
+        const forged = text.slice(0, at) + character + text.slice(at + 1);
+        expect(decodeRecord(RECORD_KEY, forged, KEY).kind).not.toBe('record');
+      }),
+    );
+    expect(decodeRecord('f'.repeat(32), text, KEY)).toEqual({ kind: 'untrusted', why: 'wrong MAC' });
+    expect(decodeRecord(RECORD_KEY, text, Buffer.alloc(32, 8))).toEqual({
+      kind: 'untrusted',
+      why: 'wrong MAC',
+    });
+    const bare = encodeRecord(RECORD_KEY, RECORD, undefined);
+    expect(decodeRecord(RECORD_KEY, bare, KEY)).toEqual({ kind: 'untrusted', why: 'wrong MAC' });
+  });
+
+  it('keeps what a newer writer of the same version added, at every level', () => {
+    const { holder, failure } = RECORD;
+    const newer = {
+      ...RECORD,
+      extra: { a: [1, 2] },
+      holder: { ...holder!, zone: 'b' },
+      failure: { ...failure!, by: 'x' },
+    };
+    const decoded = decodeRecord(RECORD_KEY, encodeRecord(RECORD_KEY, newer, KEY), KEY);
+    expect(decoded).toMatchObject({ kind: 'record', record: newer });
+    const again = encodeRecord(RECORD_KEY, (decoded as { record: LockRecord }).record, KEY);
+    expect(decodeRecord(RECORD_KEY, again, KEY)).toMatchObject({ kind: 'record', record: newer });
+  });
+
+  it('takes a record of another version for held, whatever its MAC', () => {
+    for (const v of [0, 2, 99])
+      expect(decodeRecord(RECORD_KEY, JSON.stringify({ ...RECORD, v, mac: '?' }), KEY)).toEqual({
+        kind: 'unknown-version',
+      });
+  });
+
+  it('never decodes anything to an exception', () => {
+    const texts = fc.oneof(fc.string(), fc.json(), fc.constantFrom('', 'null', '[]', '{"v":1}', '{"v":"1"}'));
+    fc.assert(fc.property(texts, (text) => void decodeRecord(RECORD_KEY, text, undefined)));
+  });
+
+  it('fits into 512 bytes with the longest names, by cutting the image', () => {
+    const long = {
+      ...RECORD,
+      image: `registry.example.com/${'a'.repeat(255)}:${'t'.repeat(128)}@${RECORD.digest!}`,
+      platform: 'linux/arm64',
+      holder: {
+        node: recordNodeName('n'.repeat(253)),
+        instance: '7f8e2c9a-0d3b-4c5e-8f6a-1b2c3d4e5f60',
+        address: '[fd00:1234:5678:9abc:def0:1234:5678:9abc]:65535',
+        term: 1_000_000,
+        renewals: 1_000_000,
+      },
+      failure: { code: 'registry_unreachable' as const, attempt: 10_000, retryAfterMs: 3_960_000 },
+    };
+    const text = encodeRecord(RECORD_KEY, long, KEY);
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(MAX_RECORD_BYTES);
+    expect(decodeRecord(RECORD_KEY, text, KEY)).toMatchObject({
+      kind: 'record',
+      record: { digest: long.digest, holder: long.holder, failure: long.failure },
+    });
+    expect(() => encodeRecord(RECORD_KEY, { ...long, extra: 'e'.repeat(300) }, KEY)).toThrow(/512/);
+  });
+
+  it('shortens node names so that different ones stay different', () => {
+    expect(recordNodeName('node-1')).toBe('node-1');
+    const [left, right] = ['a', 'b'].map((end) => recordNodeName('n'.repeat(252) + end));
+    expect(left).toHaveLength(63);
+    expect(left).not.toBe(right);
+  });
+});

@@ -1,0 +1,137 @@
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+
+import { z } from 'zod';
+
+import { type Digest, isDigest } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
+import { FAILURE_REASONS } from '../domain/preheat-state.js';
+
+/** The only version of records that this program writes. */
+export const RECORD_VERSION = 1 as const;
+export const MAX_RECORD_BYTES = 512;
+/** HMAC-SHA256 cut to 128 bits (RFC 2104, section 5), in base64url: every byte of a record is dear. */
+const MAC_BYTES = 16;
+const MAC_MEMBER = /^(.+),"mac":"([\w-]{22})"\}$/s;
+/** Longer node names stand in records as a prefix and a hash. */
+const MAX_NODE_LENGTH = 63;
+
+const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+// Loose at every level: what a newer version adds is carried along unread.
+const holderSchema = z.looseObject({
+  node: z.string().min(1),
+  instance: z.string().min(1),
+  address: z.string(),
+  /** Rises with every acquisition: with the instance it names one lease. */
+  term: count,
+  /** Rises with every write of this lease, so that no text of a record ever comes back. */
+  renewals: count,
+});
+const failureSchema = z.looseObject({
+  code: z.enum(FAILURE_REASONS),
+  /** Attempts that failed since the last success. */
+  attempt: count.min(1),
+  /** Counted by everyone from when they first saw this failure. */
+  retryAfterMs: z.number().nonnegative(),
+});
+const recordSchema = z.looseObject({
+  v: z.literal(RECORD_VERSION),
+  /** For people, and cut where a record would grow too long: the record's key is what counts. */
+  image: z.string(),
+  platform: z.string(),
+  /** What the tag names: an index, where there is one. */
+  digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value)).optional(),
+  origin: z.enum(['registry', 'archive']).optional(),
+  /** Seconds since the Unix epoch, by the clock of the node that resolved the tag. */
+  resolvedAt: z.number().nonnegative().optional(),
+  holder: holderSchema.optional(),
+  failure: failureSchema.optional(),
+});
+/** What the cluster knows of one image on one platform. */
+export type LockRecord = z.infer<typeof recordSchema>;
+export type RecordHolder = z.infer<typeof holderSchema>;
+export type RecordFailure = z.infer<typeof failureSchema>;
+export type RecordOrigin = NonNullable<LockRecord['origin']>;
+
+export type DecodedRecord =
+  | { readonly kind: 'record'; readonly record: LockRecord }
+  /** Written by a newer version: counts as held, is never rewritten. */
+  | { readonly kind: 'unknown-version' }
+  /** Broken, or without a right MAC: counts as absent. `why` is safe to log. */
+  | { readonly kind: 'untrusted'; readonly why: string };
+
+/**
+ * Reads the record under `recordKey`.
+ * @param macKey undefined: MACs are not looked at
+ */
+export function decodeRecord(recordKey: string, text: string, macKey: Buffer | undefined): DecodedRecord {
+  if (Buffer.byteLength(text) > MAX_RECORD_BYTES)
+    return { kind: 'untrusted', why: `longer than ${MAX_RECORD_BYTES} bytes` };
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    return { kind: 'untrusted', why: 'not JSON' };
+  }
+  // The version comes first: how a newer one is authenticated is not for us to know.
+  const version = z.looseObject({ v: z.number().int() }).safeParse(document);
+  if (version.success && version.data.v !== RECORD_VERSION) return { kind: 'unknown-version' };
+  if (macKey && !hasRightMac(recordKey, text, macKey)) return { kind: 'untrusted', why: 'wrong MAC' };
+  const parsed = recordSchema.safeParse(document);
+  if (!parsed.success) {
+    const path = parsed.error.issues[0]?.path.join('.');
+    return { kind: 'untrusted', why: `not a record${path ? `: ${path}` : ''}` };
+  }
+  return { kind: 'record', record: parsed.data };
+}
+
+/**
+ * The text of a record, at most 512 bytes: the image's name is cut when it must be. The MAC is the last member and
+ * covers the record's key and all bytes before it, those of unknown members too.
+ * @throws PreheatFailure `lock_full` when it cannot be made to fit
+ */
+export function encodeRecord(recordKey: string, record: LockRecord, macKey: Buffer | undefined): string {
+  const members: LockRecord = { ...record };
+  delete members['mac'];
+  let text = seal(recordKey, members, macKey);
+  let excess = Buffer.byteLength(text) - MAX_RECORD_BYTES;
+  for (let image = record.image; excess > 0 && image !== '';) {
+    // References are ASCII: one character, one byte.
+    image = image.slice(0, Math.max(0, image.length - excess));
+    text = seal(recordKey, { ...members, image }, macKey);
+    excess = Buffer.byteLength(text) - MAX_RECORD_BYTES;
+  }
+  if (excess > 0)
+    throw new PreheatFailure(
+      'lock_full',
+      `the record of ${record.image} would have ${MAX_RECORD_BYTES + excess} bytes; at most ${MAX_RECORD_BYTES} are kept`,
+    );
+  return text;
+}
+
+/** A node's name as it stands in records. */
+export function recordNodeName(node: string): string {
+  if (node.length <= MAX_NODE_LENGTH) return node;
+  const hash = createHash('sha256').update(node).digest('hex').slice(0, 16);
+  return `${node.slice(0, MAX_NODE_LENGTH - 17)}~${hash}`;
+}
+
+function seal(recordKey: string, members: object, macKey: Buffer | undefined): string {
+  const body = JSON.stringify(members);
+  if (!macKey) return body;
+  const opened = body.slice(0, -1);
+  return `${opened},"mac":"${macOf(recordKey, opened, macKey).toString('base64url')}"}`;
+}
+
+function hasRightMac(recordKey: string, text: string, macKey: Buffer): boolean {
+  const [, opened, mac] = MAC_MEMBER.exec(text) ?? [];
+  if (opened === undefined || mac === undefined) return false;
+  const given = Buffer.from(mac, 'base64url');
+  return given.length === MAC_BYTES && timingSafeEqual(given, macOf(recordKey, opened, macKey));
+}
+
+function macOf(recordKey: string, opened: string, macKey: Buffer): Buffer {
+  return createHmac('sha256', macKey)
+    .update(`image-preheat record\n${recordKey}\n${opened}`)
+    .digest()
+    .subarray(0, MAC_BYTES);
+}

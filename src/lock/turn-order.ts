@@ -1,0 +1,90 @@
+import { Inject, Injectable } from '@nestjs/common';
+
+import { Clock } from '../common/clock.js';
+import { MAX_RANK_WAIT_MS, RANK_STEP_MS, rankOf } from './election.js';
+import type { ImageKey } from './image-key.js';
+import { KnownNodes } from './known-nodes.js';
+import { LockIdentity } from './lock-identity.js';
+import type { RecordEntry } from './record-book.js';
+import { recordOf } from './record-interpreter.js';
+
+const MIN_POLL_MS = 2000;
+/** All waiters together ask about this often per second, whatever their number. */
+const POLLS_PER_SECOND = 20;
+/** Part of a delay that is added at random. */
+const JITTER = 0.3;
+
+/** What came of waiting for one's turn: it came without waiting, it came after a wait, or it is too far off to wait for. */
+export type Turn = 'now' | 'after-wait' | 'later';
+
+/** Who tries when: nodes that want a free lock go one after another instead of all at once. */
+@Injectable()
+export class TurnOrder {
+  /** Since when this process knows a lock to be free, for the ranks that are too far off to wait in one call. */
+  private readonly freeSince = new Map<
+    string,
+    { readonly text: string | undefined; readonly atMs: number }
+  >();
+
+  constructor(
+    @Inject(KnownNodes) private readonly known: KnownNodes,
+    @Inject(LockIdentity) private readonly self: LockIdentity,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
+
+  /** How long a waiter leaves the backend alone: longer the more nodes there are, and never the same twice. */
+  pollIntervalMs(): number {
+    return this.minPollIntervalMs() * (1 + JITTER * Math.random());
+  }
+
+  /** A read this old still serves: what one image's look-up has read serves the others of this node. */
+  readableAgeMs(): number {
+    return this.minPollIntervalMs() / 2;
+  }
+
+  async wait(
+    key: ImageKey,
+    recordKey: string,
+    entry: RecordEntry | undefined,
+    signal: AbortSignal,
+  ): Promise<Turn> {
+    const rankWaitMs = this.rankOf(key, entry) * RANK_STEP_MS;
+    const waitMs = Math.min(rankWaitMs, MAX_RANK_WAIT_MS) * (1 + JITTER * Math.random());
+    const leftMs = waitMs - (this.clock.monotonicMs() - this.freeSinceMs(recordKey, entry?.text));
+    if (leftMs <= 0) return 'now';
+    // Behind so many others a look of each after ten seconds would be a stampede; the next poll is soon enough.
+    if (rankWaitMs > MAX_RANK_WAIT_MS) return 'later';
+    await this.clock.sleep(leftMs, signal);
+    return 'after-wait';
+  }
+
+  /** The lock is not free, or was tried for: counting begins anew. */
+  forget(recordKey: string): void {
+    this.freeSince.delete(recordKey);
+  }
+
+  /** Keeps what is known of these records only. */
+  retain(recordKeys: ReadonlySet<string>): void {
+    for (const recordKey of this.freeSince.keys())
+      if (!recordKeys.has(recordKey)) this.freeSince.delete(recordKey);
+  }
+
+  private rankOf({ image }: ImageKey, entry: RecordEntry | undefined): number {
+    const record = recordOf(entry);
+    const gone = record?.holder?.node;
+    const nodes = this.known.nodes().filter((node) => node !== gone);
+    return rankOf(image, this.self.node, nodes, record?.failure?.attempt ?? 0);
+  }
+
+  private freeSinceMs(recordKey: string, text: string | undefined): number {
+    const noted = this.freeSince.get(recordKey);
+    if (noted?.text === text && noted) return noted.atMs;
+    const atMs = this.clock.monotonicMs();
+    this.freeSince.set(recordKey, { text, atMs });
+    return atMs;
+  }
+
+  private minPollIntervalMs(): number {
+    return Math.max(MIN_POLL_MS, (this.known.nodes().length / POLLS_PER_SECOND) * 1000);
+  }
+}
