@@ -1,0 +1,55 @@
+import { PreheatFailure } from '../domain/errors.js';
+import type { FailureReason } from '../domain/preheat-state.js';
+
+/** A failure that may pass within seconds: worth another attempt inside one call. Escapes as what it is after the last. */
+export class TransientFailure extends PreheatFailure {}
+
+/** Codes of certificates that are not trusted: the next attempt meets the same one. */
+const UNTRUSTED = /^(?:ERR_TLS_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_)/;
+
+/**
+ * A connection that was not made, or broke.
+ * @param what for the message: a host, or what was being read
+ */
+export function networkFailure(what: string, cause: unknown): PreheatFailure {
+  if (cause instanceof PreheatFailure) return cause;
+  const code = codeOf(cause);
+  if (UNTRUSTED.test(code)) {
+    return new PreheatFailure(
+      'registry_unreachable',
+      `${what}: the certificate is not trusted (${code}); its CA belongs into REGISTRY_CERTS_DIR`,
+      { cause },
+    );
+  }
+  return new TransientFailure('registry_unreachable', `${what}: the connection failed (${code})`, { cause });
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown error';
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  return error.name;
+}
+
+/**
+ * The failure that a status stands for.
+ * @param what for the message: `manifest library/nginx:latest at docker.io`
+ */
+export function statusFailure(
+  status: number,
+  what: string,
+  retryAfterMs: number | undefined,
+): PreheatFailure {
+  const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+  const message = (why: string): string => `${what}: ${why} (HTTP ${status})`;
+  if (status === 429) return new TransientFailure('rate_limited', message('too many requests'), options);
+  if (status === 408 || status >= 500) {
+    return new TransientFailure('registry_error', message('the registry has a problem'), options);
+  }
+  const [reason, why]: [FailureReason, string] =
+    status === 401 || status === 403
+      ? ['unauthorized', 'access denied']
+      : status === 404
+        ? ['not_found', 'not found']
+        : ['registry_error', 'unexpected answer'];
+  return new PreheatFailure(reason, message(why));
+}
