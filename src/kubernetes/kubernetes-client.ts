@@ -160,7 +160,7 @@ export class KubernetesClient implements OnApplicationShutdown {
               'user-agent': 'image-preheat',
               ...(contentType && { 'content-type': contentType }),
             },
-            ...(document !== undefined && { body: JSON.stringify(document) }),
+            ...(document !== undefined && { body: toGoJson(document) }),
             dispatcher,
             signal: limited,
           });
@@ -199,6 +199,17 @@ async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
     parts.push(part);
   }
   return Buffer.concat(parts).toString('utf8');
+}
+
+/**
+ * JSON as Go writes it. The API server compares the `test` values of a patch with its own encoding byte by byte, so
+ * what Go escapes must come escaped.
+ */
+function toGoJson(document: unknown): string {
+  return JSON.stringify(document).replace(
+    /[<>&\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function parseJson(text: string): unknown {

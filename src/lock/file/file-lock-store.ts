@@ -6,6 +6,7 @@ import { writeFileAtomic } from '../../common/atomic-file.js';
 import type { Clock } from '../../common/clock.js';
 import { messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { LockStore } from '../lock-store.js';
+import { isErrno } from './errno.js';
 import { FileMutex } from './file-mutex.js';
 
 const fileSchema = z.object({ v: z.literal(1), records: z.record(z.string(), z.string()) });
@@ -31,7 +32,7 @@ export class FileLockStore implements LockStore {
     try {
       return parse(await readFile(this.path, { encoding: 'utf8', signal }), this.path);
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Map();
+      if (isErrno(error, 'ENOENT')) return new Map();
       throw this.unavailable(error, signal);
     }
   }

@@ -3,6 +3,7 @@ import { link, readFile, rm, writeFile } from 'node:fs/promises';
 
 import type { Clock } from '../../common/clock.js';
 import { PreheatFailure } from '../../domain/errors.js';
+import { isErrno } from './errno.js';
 
 const ACQUIRE_TIMEOUT_MS = 10_000;
 const RETRY_MS = 10;
@@ -123,8 +124,4 @@ async function tryLink(existing: string, path: string): Promise<boolean> {
     if (isErrno(error, 'EEXIST')) return false;
     throw error;
   }
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }
