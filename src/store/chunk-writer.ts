@@ -1,0 +1,31 @@
+import { createHash, type Hash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+
+import { CoalescingWriter } from './coalescing-writer.js';
+
+/** Writes one chunk at its place while hashing it, on its own and, where `prefix` is given, as part of the blob. */
+export class ChunkWriter {
+  private readonly hash = createHash('sha256');
+  private readonly file: CoalescingWriter;
+
+  constructor(
+    handle: FileHandle,
+    buffer: Buffer,
+    start: number,
+    readonly prefix: Hash | undefined,
+  ) {
+    this.file = new CoalescingWriter(handle, buffer, start);
+  }
+
+  async push(piece: Uint8Array): Promise<void> {
+    this.hash.update(piece);
+    this.prefix?.update(piece);
+    await this.file.push(piece);
+  }
+
+  /** The chunk's own SHA-256 in hex, once all of it is in the file. */
+  async finish(): Promise<string> {
+    await this.file.flush();
+    return this.hash.digest('hex');
+  }
+}

@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+
+import { Injectable } from '@nestjs/common';
+import { z } from 'zod';
+
+import { TEMPORARY_SUFFIX } from '../common/atomic-file.js';
+import { errorCodeOf } from './disk-errors.js';
+import { StoreLayout } from './store-layout.js';
+import { StoreLockedError } from './store-locked-error.js';
+
+const MAX_ATTEMPTS = 5;
+
+/** `started` tells a process from a later one that was given the same number; absent where the system does not tell. */
+const holder = z.object({ pid: z.number().int().positive(), started: z.string().optional() });
+type Holder = z.infer<typeof holder>;
+
+/**
+ * `STORE_DIR/.lock`: one agent per store. A lock whose process is gone is broken. Agents in containers of their own
+ * cannot see each other's processes: there the mirror's port, which is bound first, keeps them apart.
+ */
+@Injectable()
+export class StoreLock {
+  private held: string | undefined;
+
+  constructor(private readonly layout: StoreLayout) {}
+
+  /** @throws StoreLockedError */
+  async acquire(): Promise<void> {
+    const { lockFile, root } = this.layout;
+    const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid) });
+    const prepared = `${lockFile}.${randomBytes(6).toString('hex')}${TEMPORARY_SUFFIX}`;
+    await writeFile(prepared, mine, { mode: 0o600 });
+    try {
+      for (let attempt = 1; ; attempt += 1) {
+        if (await linked(prepared, lockFile)) break;
+        const text = await readFile(lockFile, 'utf8').catch(() => '');
+        const other = parseHolder(text);
+        if ((other && (await isAlive(other))) || attempt === MAX_ATTEMPTS) {
+          throw new StoreLockedError(root, other?.pid ?? 0);
+        }
+        await this.breakLock(text);
+      }
+    } finally {
+      await rm(prepared, { force: true });
+    }
+    this.held = mine;
+  }
+
+  async release(): Promise<void> {
+    if (this.held === undefined) return;
+    const text = await readFile(this.layout.lockFile, 'utf8').catch(() => '');
+    if (text === this.held) await rm(this.layout.lockFile, { force: true });
+    this.held = undefined;
+  }
+
+  /** Takes the lock file aside if it still is the dead one that was read; another starter may have been quicker. */
+  private async breakLock(dead: string): Promise<void> {
+    const { lockFile } = this.layout;
+    const aside = `${lockFile}.${randomBytes(6).toString('hex')}${TEMPORARY_SUFFIX}`;
+    try {
+      await rename(lockFile, aside);
+    } catch (error) {
+      if (errorCodeOf(error) === 'ENOENT') return;
+      throw error;
+    }
+    if ((await readFile(aside, 'utf8')) !== dead) await linked(aside, lockFile);
+    await rm(aside, { force: true });
+  }
+}
+
+/** Gives `from` the name `to` as well, unless something has it: the only creation that is atomic with its content. */
+async function linked(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    if (errorCodeOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+function parseHolder(text: string): Holder | undefined {
+  try {
+    return holder.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+async function isAlive({ pid, started }: Holder): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // Not ours to signal, but there.
+    if (errorCodeOf(error) !== 'EPERM') return false;
+  }
+  return started === undefined || started === (await startOf(pid));
+}
+
+/** Boot and moment at which process `pid` started, from Linux's /proc; undefined elsewhere, or when it is gone or a zombie. */
+async function startOf(pid: number): Promise<string | undefined> {
+  try {
+    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // proc(5): the name in field 2 may have spaces and parentheses; then come field 3, state, and field 22, starttime.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : `${boot.trim()}/${fields[19] ?? ''}`;
+  } catch {
+    return undefined;
+  }
+}

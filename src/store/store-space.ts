@@ -1,0 +1,170 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+
+import { Clock } from '../common/clock.js';
+import { formatBytes } from '../common/units.js';
+import { AppConfig } from '../config/app-config.js';
+import type { Digest } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
+import { BlobStore } from './blob-store.js';
+import type { CatalogImage, SizedBlob } from './catalog-image.js';
+import { diskSpaceOf, maxStoreBytes, minFreeBytes } from './disk-space.js';
+import { type EvictionInput, type EvictionPlan, planEviction } from './eviction-plan.js';
+import { ImageCatalog } from './image-catalog.js';
+import { StoreInventory } from './store-inventory.js';
+import { StoreLayout } from './store-layout.js';
+
+/** A blob that a peer asked for stays at least this long. */
+const ASKED_FOR_MS = 10 * 60_000;
+
+/** Holds an image's blobs in the store, and the room for those still to come. */
+export interface Pin {
+  /** Once is enough, more does no harm. */
+  release(): void;
+}
+
+/** Decides whether an image may come in, and what has to go for it. */
+@Injectable()
+export class StoreSpace {
+  private readonly logger = new Logger(StoreSpace.name);
+  private readonly pins = new Set<{ readonly image: string; readonly blobs: readonly SizedBlob[] }>();
+  private readonly askedAt = new Map<Digest, { readonly monotonicMs: number; readonly wallMs: number }>();
+  private listed: ReadonlySet<string> = new Set();
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    @Inject(AppConfig) private readonly config: AppConfig,
+    @Inject(Clock) private readonly clock: Clock,
+    private readonly layout: StoreLayout,
+    private readonly store: BlobStore,
+    private readonly inventory: StoreInventory,
+    private readonly catalog: ImageCatalog,
+  ) {}
+
+  /** The images, by canonical reference, that are evicted last. */
+  setListed(images: ReadonlySet<string>): void {
+    this.listed = new Set(images);
+  }
+
+  /** A peer asked for this blob: images that have it stay for ten minutes. */
+  touch(digest: Digest): void {
+    this.askedAt.set(digest, { monotonicMs: this.clock.monotonicMs(), wallMs: this.clock.wallMs() });
+  }
+
+  /** Bytes that all blobs, partial ones too, take up. */
+  async usedBytes(): Promise<number> {
+    const { complete, partial } = await this.inventory.list();
+    return sum(complete.values()) + sum(partial.values());
+  }
+
+  /**
+   * Makes room for an image, before a byte of it is fetched, and keeps it until the pin is released. Pin an image anew
+   * when more of its blobs become known, and only then release the old pin.
+   * @throws PreheatFailure `store_full` above `STORE_MAX_SIZE`, `insufficient_disk` below `MIN_FREE_DISK`; nothing was
+   *   evicted then
+   */
+  async pin(image: string, blobs: readonly SizedBlob[]): Promise<Pin> {
+    // One at a time: two that look at the same free space would both take it.
+    const turn = this.turn.then(async () => {
+      await this.makeRoom(image, blobs);
+      const pin = { image, blobs };
+      this.pins.add(pin);
+      return { release: () => void this.pins.delete(pin) };
+    });
+    this.turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  private async makeRoom(image: string, blobs: readonly SizedBlob[]): Promise<void> {
+    const { complete, partial } = await this.inventory.list();
+    await this.catalog.retain(new Set(complete.keys()));
+    const onDisk = new Map([...partial, ...complete]);
+    const demand = this.demandOf(blobs, onDisk);
+    if (demand.imageBytes === 0) return;
+
+    await this.layout.ensure();
+    const disk = await diskSpaceOf(this.layout.root);
+    const storeMax = maxStoreBytes(this.config.store.maxSizeBytes, disk);
+    const storeRoom = storeMax - sum(onDisk.values()) - demand.reservedBytes;
+    const diskRoom = disk.freeBytes - minFreeBytes(this.config.store.minFree, disk) - demand.reservedBytes;
+
+    const missing = demand.imageBytes - Math.min(storeRoom, diskRoom);
+    if (missing <= 0) return;
+    const plan = planEviction(this.evictionInput(image, blobs, onDisk), missing);
+    const need = `the image needs ${formatBytes(demand.imageBytes)} more`;
+    if (demand.imageBytes > storeRoom + plan.freedBytes) {
+      throw new PreheatFailure(
+        'store_full',
+        `${need}, but beside images in use the store has room for ${room(storeRoom + plan.freedBytes)} (STORE_MAX_SIZE ${formatBytes(storeMax)})`,
+      );
+    }
+    if (demand.imageBytes > diskRoom + plan.freedBytes) {
+      throw new PreheatFailure(
+        'insufficient_disk',
+        `${need}, but MIN_FREE_DISK leaves ${room(diskRoom + plan.freedBytes)} of the ${formatBytes(disk.freeBytes)} free on the disk of STORE_DIR`,
+      );
+    }
+    await this.evict(plan);
+  }
+
+  /** Bytes still to be written: for this image, and for others that are pinned. Shared blobs count once, for the others. */
+  private demandOf(blobs: readonly SizedBlob[], onDisk: ReadonlyMap<Digest, number>) {
+    const counted = new Set<Digest>();
+    const missingOf = (wanted: readonly SizedBlob[]): number => {
+      let bytes = 0;
+      for (const { digest, size } of wanted) {
+        if (!counted.has(digest)) bytes += Math.max(0, size - (onDisk.get(digest) ?? 0));
+        counted.add(digest);
+      }
+      return bytes;
+    };
+    const reservedBytes = missingOf([...this.pins].flatMap((pin) => pin.blobs));
+    return { reservedBytes, imageBytes: missingOf(blobs) };
+  }
+
+  private evictionInput(
+    image: string,
+    blobs: readonly SizedBlob[],
+    onDisk: ReadonlyMap<Digest, number>,
+  ): EvictionInput {
+    const held = new Set([image, ...[...this.pins].map((pin) => pin.image)]);
+    const pinned = new Set([...this.pins].flatMap((pin) => pin.blobs.map(({ digest }) => digest)));
+    for (const { digest } of blobs) pinned.add(digest);
+    for (const digest of onDisk.keys()) if (this.store.isBeingWritten(digest)) pinned.add(digest);
+    const asked = this.recentlyAsked();
+    for (const digest of asked) pinned.add(digest);
+    const isHeld = (candidate: CatalogImage): boolean =>
+      held.has(candidate.image) || candidate.blobs.some(({ digest }) => asked.has(digest));
+    return { onDisk, images: this.catalog.list(), isHeld, pinned, listed: this.listed };
+  }
+
+  /** Turns what peers asked for into last uses, and tells which blobs must stay because of it. */
+  private recentlyAsked(): ReadonlySet<Digest> {
+    for (const image of this.catalog.list()) {
+      const times = image.blobs.map(({ digest }) => this.askedAt.get(digest)?.wallMs ?? 0);
+      this.catalog.markUsed(image, Math.max(...times));
+    }
+    const oldestMs = this.clock.monotonicMs() - ASKED_FOR_MS;
+    for (const [digest, { monotonicMs }] of this.askedAt)
+      if (monotonicMs < oldestMs) this.askedAt.delete(digest);
+    return new Set(this.askedAt.keys());
+  }
+
+  private async evict({ images, digests, freedBytes }: EvictionPlan): Promise<void> {
+    await this.catalog.remove(images);
+    for (const digest of digests) await this.inventory.remove(digest);
+    this.logger.log(
+      { images: images.map(({ image }) => image), blobs: digests.length, freedBytes },
+      'evicted images to make room',
+    );
+  }
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+function room(bytes: number): string {
+  return formatBytes(Math.max(0, Math.floor(bytes)));
+}

@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+
+import { BlobStore } from './blob-store.js';
+import { ImageCatalog } from './image-catalog.js';
+import { RecordCache } from './record-cache.js';
+import { StoreInventory } from './store-inventory.js';
+import { StoreLayout } from './store-layout.js';
+import { StoreLock } from './store-lock.js';
+import { StoreSpace } from './store-space.js';
+
+/** The blob store. Nothing in `STORE_DIR` is touched before `BlobStore.open`, which start-up calls once the mirror's port is bound. */
+@Module({
+  providers: [StoreLayout, StoreLock, StoreInventory, ImageCatalog, BlobStore, StoreSpace, RecordCache],
+  exports: [BlobStore, ImageCatalog, StoreSpace, RecordCache],
+})
+export class StoreModule {}
