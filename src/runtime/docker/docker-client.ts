@@ -1,0 +1,112 @@
+import { IncomingMessage } from 'node:http';
+import { buffer, json } from 'node:stream/consumers';
+
+import { Inject, Injectable } from '@nestjs/common';
+import type { z } from 'zod';
+
+import { withTimeout } from '../../common/abort.js';
+import { AppConfig } from '../../config/app-config.js';
+import { PreheatFailure } from '../../domain/errors.js';
+import type { RegistryCredentials } from '../registry-auth.js';
+import { connectDocker } from './docker-connection.js';
+import { dockerFailure } from './docker-error.js';
+
+const ANSWER_TIMEOUT_MS = 60_000;
+
+export interface DockerRequest {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  /** Goes out as `X-Registry-Auth`. */
+  readonly credentials?: RegistryCredentials | undefined;
+}
+
+/**
+ * Requests to the Docker Engine, over dockerode's transport. Every answer is read as a stream: dockerode's own reading of
+ * a JSON answer never ends when the daemon dies in the middle of it.
+ */
+@Injectable()
+export class DockerClient {
+  constructor(@Inject(AppConfig) private readonly config: AppConfig) {}
+
+  get host(): string {
+    return this.config.runtime.dockerHost;
+  }
+
+  /**
+   * The body of a 2xx answer. Whoever takes it reads it to its end or destroys it.
+   * @throws what dockerode rejects with, see docker-error.ts; the signal's reason when it aborts
+   */
+  async open(request: DockerRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    signal.throwIfAborted();
+    const { modem } = await connectDocker(this.config.runtime);
+    try {
+      return await new Promise<IncomingMessage>((resolve, reject) => {
+        modem.dial(
+          {
+            method: request.method,
+            path: `${request.path}?`,
+            options: { _query: request.query ?? {}, _body: {} },
+            authconfig: request.credentials,
+            abortSignal: signal,
+            isStream: true,
+            statusCodes: { 200: true, 201: true, 204: true },
+          },
+          (error: Error | null, answer) => {
+            if (answer instanceof IncomingMessage) resolve(answer);
+            else reject(error ?? new Error('no answer'));
+          },
+        );
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+  }
+
+  /**
+   * A call that answers at once, checked by `schema`.
+   * @throws PreheatFailure `runtime_unreachable` when there was no answer within a minute, `runtime_error` for a strange one
+   */
+  async ask<T>(request: DockerRequest, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
+    const answer = await this.timed(request, signal, (body) => json(body));
+    const parsed = schema.safeParse(answer);
+    if (parsed.success) return parsed.data;
+    const { path = [], message = '' } = parsed.error.issues[0] ?? {};
+    throw new PreheatFailure(
+      'runtime_error',
+      `Docker answered ${request.path} with something else: ${path.join('.')}: ${message}`,
+    );
+  }
+
+  /** A call whose answer does not matter beyond its status. */
+  async command(request: DockerRequest, signal: AbortSignal): Promise<void> {
+    await this.timed(request, signal, (body) => buffer(body));
+  }
+
+  private timed<T>(
+    request: DockerRequest,
+    signal: AbortSignal,
+    read: (body: IncomingMessage) => Promise<T>,
+  ): Promise<T> {
+    const late = (): PreheatFailure =>
+      new PreheatFailure(
+        'runtime_unreachable',
+        `Docker at ${this.host} did not answer within ${ANSWER_TIMEOUT_MS} ms`,
+      );
+    return withTimeout(
+      ANSWER_TIMEOUT_MS,
+      late,
+      async (limited) => {
+        const body = await this.open(request, limited);
+        try {
+          return await read(body);
+        } catch (error) {
+          limited.throwIfAborted();
+          throw dockerFailure(error, this.host);
+        }
+      },
+      signal,
+    );
+  }
+}

@@ -1,0 +1,54 @@
+import { z } from 'zod';
+
+import { AppError, messageOf, PreheatFailure } from '../../domain/errors.js';
+import type { FailureReason } from '../../domain/preheat-state.js';
+
+const MAX_MESSAGE_LENGTH = 300;
+
+/** What docker-modem rejects with when the engine answered with a status it was not asked to accept. */
+const refusal = z.object({ statusCode: z.number() });
+
+/** The status of the engine's answer; undefined for anything but an answer. */
+export function statusOf(error: unknown): number | undefined {
+  const parsed = refusal.safeParse(error);
+  return parsed.success ? parsed.data.statusCode : undefined;
+}
+
+/** What the engine gave as the reason: docker-modem has it in its message, "(HTTP code 500) unexpected - reason ". */
+function explanationOf(error: unknown): string {
+  return messageOf(error).replace(/^\(HTTP code \d+\) \w+ - /, '');
+}
+
+/**
+ * What an error of a request means: no connection is `runtime_unreachable`, an answer is judged by its text.
+ * @param host where the request went, for the message
+ * @param name what to keep out of the message: the loopback name holds the nonce of a pull
+ */
+export function dockerFailure(error: unknown, host: string, name?: string): AppError {
+  if (error instanceof AppError) return error;
+  if (statusOf(error) !== undefined) return engineFailure(explanationOf(error), name);
+  const code = error instanceof Error && 'code' in error ? String(error.code) : messageOf(error);
+  return new PreheatFailure('runtime_unreachable', `Docker at ${host} cannot be asked: ${code}`, {
+    cause: error,
+  });
+}
+
+/** What the engine said went wrong. It has no codes, so its words must do; they differ between its two image stores. */
+export function engineFailure(explanation: string, name?: string): PreheatFailure {
+  return new PreheatFailure(reasonOfText(explanation), `Docker: ${presentable(explanation, name)}`);
+}
+
+function reasonOfText(text: string): FailureReason {
+  if (/no space left on device|disk quota exceeded/i.test(text)) return 'insufficient_disk';
+  const platform =
+    /no matching manifest for|no match for platform|cannot be used on this platform|does not (?:match|provide) the specified platform/i;
+  return platform.test(text) ? 'platform_not_supported' : 'runtime_error';
+}
+
+function presentable(text: string, name: string | undefined): string {
+  const [repository = ''] = (name ?? '').split('@');
+  const anonymous = repository === '' ? text : text.replaceAll(repository, 'the image');
+  // eslint-disable-next-line no-control-regex -- that is the point: they would forge log lines
+  const clean = anonymous.replaceAll(/[\u0000-\u001f\u007f]+/g, ' ').trim();
+  return clean.length > MAX_MESSAGE_LENGTH ? `${clean.slice(0, MAX_MESSAGE_LENGTH)}…` : clean;
+}
