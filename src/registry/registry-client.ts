@@ -55,7 +55,7 @@ export class RegistryClient {
   private readonly insecure: readonly string[];
 
   constructor(
-    @Inject(AppConfig) { registry }: AppConfig,
+    @Inject(AppConfig) { registry }: Pick<AppConfig, 'registry'>,
     private readonly requester: RegistryRequester,
     @Inject(RegistryByteCounter) private readonly counter: RegistryByteCounter,
   ) {

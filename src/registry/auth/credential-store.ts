@@ -34,7 +34,7 @@ export class CredentialStore {
   >();
 
   constructor(
-    @Inject(AppConfig) { registry }: AppConfig,
+    @Inject(AppConfig) { registry }: Pick<AppConfig, 'registry'>,
     @Inject(Clock) private readonly clock: Clock,
   ) {
     this.path = registry.credentialsFile;

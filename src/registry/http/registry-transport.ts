@@ -43,7 +43,7 @@ export class RegistryTransport implements OnApplicationShutdown {
   private readonly timeouts: { readonly headersTimeout: number; readonly bodyTimeout: number };
 
   constructor(
-    @Inject(AppConfig) { registry, pullingTimeoutMs }: AppConfig,
+    @Inject(AppConfig) { registry, pullingTimeoutMs }: Pick<AppConfig, 'registry' | 'pullingTimeoutMs'>,
     private readonly certificates: CertificateStore,
     @Inject(HostLookup) private readonly resolve: HostLookup,
   ) {

@@ -27,7 +27,7 @@ export class CertificateStore {
   private readonly directory: string;
   private readonly known = new Map<string, HostCertificates>();
 
-  constructor(@Inject(AppConfig) { registry }: AppConfig) {
+  constructor(@Inject(AppConfig) { registry }: Pick<AppConfig, 'registry'>) {
     this.directory = registry.certsDir;
   }
 
