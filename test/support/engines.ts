@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path';
 export type Engine =
   | 'dockerd'
   | 'docker-registry'
+  | 'htpasswd'
   | 'containerd'
   | 'skopeo'
   | 'umoci'
