@@ -1,0 +1,159 @@
+import { type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+import { Inject, Injectable } from '@nestjs/common';
+
+import { AppConfig, type HostPort } from '../../config/app-config.js';
+import type { Digest } from '../../domain/digest.js';
+import { PreheatMetrics } from '../../metrics/preheat-metrics.js';
+import { PeerError } from '../peer-error.js';
+import { runtimeAnswerSchema, RUNTIME_PATH } from '../wire/runtime-wire.js';
+import { parseContentRange } from './content-range.js';
+import { MeasuredBody } from './measured-body.js';
+import { type PeerAnswer, PeerCaller } from './peer-caller.js';
+import { discard } from './peer-transport.js';
+import { readJson } from './read-json.js';
+
+/** A peer that has not begun to answer a small question by then is too slow to be of use. */
+const ANSWER_TIMEOUT_MS = 10_000;
+/** A stream that stands still for this long is given up; whoever wants it faster has a timer of his own. */
+const STALL_TIMEOUT_MS = 30_000;
+const MAX_RUNTIME_ANSWER_BYTES = 512 * 1024;
+
+/** The rest of a blob: bytes `start` to its end, `size` bytes in all. The stream fails rather than end early or late. */
+export interface PeerBlob {
+  readonly start: number;
+  readonly size: number;
+  readonly stream: Readable;
+}
+
+/** The calls that agents make to each other. All throw PeerError, and the signal's reason when it aborts. */
+@Injectable()
+export class PeerClient {
+  constructor(
+    @Inject(AppConfig) private readonly config: AppConfig,
+    private readonly caller: PeerCaller,
+    private readonly metrics: PreheatMetrics,
+  ) {}
+
+  /**
+   * Opens a blob from `start` on. A peer that cannot start there sends it from 0 and says so.
+   * Aborting the signal, or destroying the stream, closes the connection.
+   */
+  async openBlob(address: HostPort, digest: Digest, start: number, signal: AbortSignal): Promise<PeerBlob> {
+    const answer = await this.caller.call(
+      address,
+      {
+        lane: 'data',
+        method: 'GET',
+        path: blobPath(digest),
+        ...(start > 0 ? { range: `bytes=${start}-` } : {}),
+        headersTimeoutMs: ANSWER_TIMEOUT_MS,
+        bodyTimeoutMs: STALL_TIMEOUT_MS,
+      },
+      [200, 206],
+      signal,
+    );
+    const extent = extentOf(answer, start);
+    if (extent) return { ...extent, stream: this.measure(answer, extent.size - extent.start, signal) };
+    answer.body.destroy();
+    throw new PeerError('http', 'The peer answered with another range than asked for.', {
+      status: answer.status,
+    });
+  }
+
+  /** Size of a blob that the peer has as a whole, by plain `HEAD`; undefined when it has not. */
+  async headBlob(address: HostPort, digest: Digest, signal: AbortSignal): Promise<number | undefined> {
+    const answer = await this.caller.call(
+      address,
+      {
+        lane: 'control',
+        method: 'HEAD',
+        path: blobPath(digest),
+        headersTimeoutMs: ANSWER_TIMEOUT_MS,
+        bodyTimeoutMs: ANSWER_TIMEOUT_MS,
+      },
+      [200, 404],
+      signal,
+    );
+    await discard(answer.body);
+    return answer.status === 200 ? contentLength(answer) : undefined;
+  }
+
+  /** Those of `images` that the peer's runtime has; none when it does not know the call. */
+  async present(
+    address: HostPort,
+    images: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlySet<string>> {
+    const answer = await this.caller.call(
+      address,
+      {
+        lane: 'control',
+        method: 'POST',
+        path: RUNTIME_PATH,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ images }),
+        headersTimeoutMs: ANSWER_TIMEOUT_MS,
+        bodyTimeoutMs: ANSWER_TIMEOUT_MS,
+      },
+      [200, 404],
+      signal,
+    );
+    if (answer.status === 404) {
+      await discard(answer.body);
+      return new Set();
+    }
+    return new Set((await readJson(answer.body, runtimeAnswerSchema, MAX_RUNTIME_ANSWER_BYTES)).images);
+  }
+
+  /**
+   * An image as `docker save` writes it. The first byte may take minutes: the classic Docker store stages the whole
+   * image before it sends any of it.
+   */
+  async openExport(address: HostPort, image: string, signal: AbortSignal): Promise<Readable> {
+    const answer = await this.caller.call(
+      address,
+      {
+        lane: 'data',
+        method: 'GET',
+        path: `/images/download?image=${encodeURIComponent(image)}`,
+        headersTimeoutMs: this.config.pullingTimeoutMs,
+        bodyTimeoutMs: this.config.pullingTimeoutMs,
+      },
+      [200],
+      signal,
+    );
+    return this.measure(answer, undefined, signal);
+  }
+
+  private measure({ body }: PeerAnswer, expected: number | undefined, signal: AbortSignal): Readable {
+    const measured = new MeasuredBody(expected, (count) => this.metrics.peerReceivedBytes(count));
+    // Whatever fails, either end is destroyed with it, and the reader sees the error on his end.
+    pipeline(body, measured, { signal }).catch(() => undefined);
+    return measured;
+  }
+}
+
+function blobPath(digest: Digest): string {
+  return `/v2/preheat/blobs/${digest}`;
+}
+
+/** What the answer's headers say of the bytes that follow; undefined when that is not what was asked for. */
+function extentOf(answer: PeerAnswer, start: number): { start: number; size: number } | undefined {
+  const length = contentLength(answer);
+  if (answer.status === 200) return length === undefined ? undefined : { start: 0, size: length };
+  const range = parseContentRange(headerOf(answer, 'content-range') ?? '');
+  if (range?.start !== start || range.endExclusive !== range.size) return undefined;
+  return length === undefined || length === range.size - start ? { start, size: range.size } : undefined;
+}
+
+function contentLength(answer: PeerAnswer): number | undefined {
+  const text = headerOf(answer, 'content-length') ?? '';
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function headerOf({ headers }: PeerAnswer, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' ? value : undefined;
+}

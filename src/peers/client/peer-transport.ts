@@ -1,0 +1,109 @@
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Agent, type Dispatcher, errors, request } from 'undici';
+
+import type { HostPort } from '../../config/app-config.js';
+import { messageOf } from '../../domain/errors.js';
+import { formatAddress } from '../peer-address.js';
+import { PeerError } from '../peer-error.js';
+
+/** `control` calls are small and must never wait behind the streams of `data` calls. */
+export type Lane = 'control' | 'data';
+
+export interface PeerRequest {
+  readonly lane: Lane;
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  /** Path with query, as it goes into the request line. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Longest wait for the answer to begin, milliseconds. */
+  readonly headersTimeoutMs: number;
+  /** Longest pause between two pieces of the body, milliseconds. */
+  readonly bodyTimeoutMs: number;
+}
+
+/** At most this many connections to one peer, by lane. */
+const CONNECTIONS: Readonly<Record<Lane, number>> = { control: 2, data: 6 };
+/** More than this is not worth reading: the connection is closed instead. */
+const DISCARD_LIMIT_BYTES = 65_536;
+const CONNECT_TIMEOUT_MS = 3_000;
+/** Between two polls of a peer; below Node's own limit for idle server connections (5 s). */
+const KEEP_ALIVE_MS = 4_000;
+
+/**
+ * Plain HTTP to other agents: kept-alive connections, few to each. Peers are never proxied: the connections are made
+ * here, whatever the environment or undici's global dispatcher says.
+ */
+@Injectable()
+export class PeerTransport implements OnModuleDestroy {
+  private readonly agents: Readonly<Record<Lane, Agent>> = {
+    control: makeAgent('control'),
+    data: makeAgent('data'),
+  };
+
+  /**
+   * @returns the answer, whatever its status; its body must be read or destroyed
+   * @throws PeerError `network` or `timeout`; the signal's reason when it aborts
+   */
+  async send(
+    address: HostPort,
+    { lane, method, path, headers, body, headersTimeoutMs, bodyTimeoutMs }: PeerRequest,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    try {
+      return await request(`http://${formatAddress(address)}${path}`, {
+        dispatcher: this.agents[lane],
+        method,
+        ...(headers ? { headers } : {}),
+        ...(body === undefined ? {} : { body }),
+        headersTimeout: headersTimeoutMs,
+        bodyTimeout: bodyTimeoutMs,
+        signal,
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw toPeerError(error);
+    }
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await Promise.all(Object.values(this.agents).map((agent) => agent.destroy()));
+  }
+}
+
+/** What undici throws, as what it means for us. */
+export function toPeerError(error: unknown): PeerError {
+  if (error instanceof PeerError) return error;
+  const timeout =
+    error instanceof errors.ConnectTimeoutError ||
+    error instanceof errors.HeadersTimeoutError ||
+    error instanceof errors.BodyTimeoutError;
+  return new PeerError(timeout ? 'timeout' : 'network', `The peer cannot be reached: ${messageOf(error)}`, {
+    cause: error,
+  });
+}
+
+/** Reads away what is left of an answer that nobody wants, so that its connection can be used again. */
+export async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
+  await body.dump({ limit: DISCARD_LIMIT_BYTES }).catch(() => undefined);
+}
+
+/** The connection was actively refused: nothing listens there. */
+export function isRefused(error: unknown): boolean {
+  return error instanceof PeerError && hasCode(error.cause, 'ECONNREFUSED');
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+function makeAgent(lane: Lane): Agent {
+  return new Agent({
+    connections: CONNECTIONS[lane],
+    pipelining: 1,
+    allowH2: false,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxHeaderSize: 16_384,
+  });
+}

@@ -1,0 +1,36 @@
+import type { Readable } from 'node:stream';
+
+import type { z } from 'zod';
+
+import { PeerError } from '../peer-error.js';
+
+/**
+ * Reads a peer's JSON answer of at most `maxBytes` and parses it.
+ * @throws PeerError `http` when it is longer, no JSON, or something else than `schema` says
+ */
+export async function readJson<T>(body: Readable, schema: z.ZodType<T>, maxBytes: number): Promise<T> {
+  const text = await readText(body, maxBytes);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new PeerError('http', 'The peer answered with something that is no JSON.', { cause });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new PeerError('http', 'The peer answered with JSON of another form than expected.', {
+    cause: parsed.error,
+  });
+}
+
+async function readText(body: Readable, maxBytes: number): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of body as AsyncIterable<Buffer>) {
+    size += part.length;
+    // Leaving the loop destroys the body, and with it the connection.
+    if (size > maxBytes) throw new PeerError('http', `The peer answered with more than ${maxBytes} bytes.`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}

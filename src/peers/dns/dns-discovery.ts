@@ -1,0 +1,74 @@
+import { Resolver } from 'node:dns/promises';
+import { readFile } from 'node:fs/promises';
+
+import type { HostPort } from '../../config/app-config.js';
+import { uniqueAddresses } from '../peer-address.js';
+import type { PeerDiscovery } from '../peer-discovery.js';
+import { candidateNames, parseResolvConf } from './resolv-conf.js';
+
+/** What of a resolver is needed. */
+export type NameResolver = Pick<Resolver, 'resolve4' | 'resolve6' | 'cancel'>;
+
+export interface DnsDiscoveryOptions {
+  /** The headless Service. */
+  readonly serviceName: string;
+  /** DNS gives no ports: all agents listen on the same one. */
+  readonly port: number;
+  /** A new resolver per look-up, so that it follows changes of `resolv.conf`. */
+  readonly makeResolver?: () => NameResolver;
+  readonly resolvConfPath?: string;
+}
+
+/** A and AAAA records of a headless Service: one address per agent and IP family. */
+export class DnsDiscovery implements PeerDiscovery {
+  private readonly makeResolver: () => NameResolver;
+  private readonly resolvConfPath: string;
+
+  constructor(private readonly options: DnsDiscoveryOptions) {
+    this.makeResolver = options.makeResolver ?? (() => new Resolver({ timeout: 2_000, tries: 2 }));
+    this.resolvConfPath = options.resolvConfPath ?? '/etc/resolv.conf';
+  }
+
+  async list(signal: AbortSignal): Promise<readonly HostPort[]> {
+    signal.throwIfAborted();
+    const names = candidateNames(this.options.serviceName, await this.readResolvConf(signal));
+    const resolver = this.makeResolver();
+    const cancel = (): void => resolver.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await this.firstAnswer(resolver, names, signal);
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  private async firstAnswer(
+    resolver: NameResolver,
+    names: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly HostPort[]> {
+    const problems: unknown[] = [];
+    for (const name of names) {
+      const results = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
+      signal.throwIfAborted();
+      const hosts = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+      if (hosts.length > 0) return uniqueAddresses(hosts.map((host) => ({ host, port: this.options.port })));
+      const errors = results.flatMap((result) =>
+        result.status === 'rejected' ? [result.reason as unknown] : [],
+      );
+      // The name exists and has no addresses: an answer, too.
+      if (errors.length > 0 && errors.every((error) => hasCode(error, 'ENODATA'))) return [];
+      problems.push(...errors);
+    }
+    throw new AggregateError(problems, `no addresses for ${names.join(', ')}`);
+  }
+
+  private async readResolvConf(signal: AbortSignal): Promise<ReturnType<typeof parseResolvConf>> {
+    const text = await readFile(this.resolvConfPath, { encoding: 'utf8', signal }).catch(() => '');
+    return parseResolvConf(text);
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

@@ -1,0 +1,43 @@
+import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+
+import { Clock } from '../common/clock.js';
+import { AppConfig } from '../config/app-config.js';
+import { PeerDirectory } from './peer-directory.js';
+
+/** Never busier than this, however many addresses wait for another attempt. */
+const MIN_PAUSE_MS = 250;
+
+/** Looks for peers every `PEER_DISCOVERY_INTERVAL`, and in between for those that did not answer, as their turn comes. */
+@Injectable()
+export class PeerRefreshService implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly stopping = new AbortController();
+  private running: Promise<void> | undefined;
+
+  constructor(
+    private readonly directory: PeerDirectory,
+    @Inject(AppConfig) private readonly config: AppConfig,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.running = this.run(this.stopping.signal).catch(() => undefined);
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    this.stopping.abort();
+    await this.running;
+  }
+
+  private async run(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const nextDiscoveryMs = this.clock.monotonicMs() + this.config.peers.intervalMs;
+      await this.directory.refresh(signal);
+      for (;;) {
+        const wakeMs = Math.min(nextDiscoveryMs, this.directory.nextAttemptMs() ?? Infinity);
+        await this.clock.sleep(Math.max(MIN_PAUSE_MS, wakeMs - this.clock.monotonicMs()), signal);
+        if (this.clock.monotonicMs() >= nextDiscoveryMs) break;
+        await this.directory.meetNew(signal);
+      }
+    }
+  }
+}

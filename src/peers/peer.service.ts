@@ -1,0 +1,121 @@
+import { type Readable } from 'node:stream';
+
+import { Injectable } from '@nestjs/common';
+
+import type { HostPort } from '../config/app-config.js';
+import type { Digest } from '../domain/digest.js';
+import type { BlobAvailability } from './availability.js';
+import { AvailabilityClient } from './client/availability-client.js';
+import { type PeerBlob, PeerClient } from './client/peer-client.js';
+import { PeerDirectory } from './peer-directory.js';
+import type { Peer } from './peer-identity.js';
+import { PeerProbe, type ProbeResult } from './peer-probe.js';
+import { Quarantine } from './quarantine.js';
+
+/** What a question about blobs is about. */
+export interface AvailabilityQuestion {
+  readonly image?: string;
+  readonly digests: readonly Digest[];
+}
+
+/**
+ * The other agents: who they are, what they have, and their bytes. Calls throw `PeerError` and count against the peer
+ * that failed (it is skipped with backoff, not forgotten); an aborted signal rejects with its reason.
+ */
+@Injectable()
+export class PeerService {
+  private readonly quarantined = new Quarantine();
+  /** Errors that have counted already: a caller may report what a call threw. */
+  private readonly counted = new WeakSet();
+
+  constructor(
+    private readonly directory: PeerDirectory,
+    private readonly availabilities: AvailabilityClient,
+    private readonly client: PeerClient,
+    private readonly prober: PeerProbe,
+  ) {}
+
+  /** A discovery has succeeded in this process, and every address it gave was asked once. */
+  get discoveredOnce(): boolean {
+    return this.directory.discoveredOnce;
+  }
+
+  /**
+   * Everyone who answers: without ourselves, without those skipped for a while, each instance once.
+   * @param image leaves out those quarantined for it
+   */
+  peers(image?: string): readonly Peer[] {
+    const all = this.directory.peers();
+    return image === undefined ? all : all.filter(({ instance }) => !this.quarantined.has(instance, image));
+  }
+
+  /** Looks for peers now. Rejects only when the signal aborts; a look-up that fails keeps the last list. */
+  async refresh(signal: AbortSignal): Promise<void> {
+    await this.directory.refresh(signal);
+  }
+
+  /** What the peer has of the blobs; what it has nothing of is left out. */
+  async availability(
+    peer: Peer,
+    { image, digests }: AvailabilityQuestion,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<Digest, BlobAvailability>> {
+    const ask = () => this.availabilities.ask(peer.address, digests, image, signal);
+    return (await this.tracked(peer, signal, ask)).blobs;
+  }
+
+  /**
+   * The blob from byte `start` on; from 0 when the peer cannot start there. The stream ends after exactly `size` − `start`
+   * bytes or fails with a PeerError: `report` that one, and what its bytes turned out to be.
+   */
+  async openBlob(peer: Peer, digest: Digest, start: number, signal: AbortSignal): Promise<PeerBlob> {
+    return this.tracked(peer, signal, () => this.client.openBlob(peer.address, digest, start, signal));
+  }
+
+  /** Whether the peer's container runtime has `image`, a normalised reference. */
+  async hasInRuntime(peer: Peer, image: string, signal: AbortSignal): Promise<boolean> {
+    const present = await this.tracked(peer, signal, () =>
+      this.client.present(peer.address, [image], signal),
+    );
+    return present.has(image);
+  }
+
+  /** The image as the peer's `/images/download` sends it: a tar, of which nothing may be trusted. */
+  async openExport(peer: Peer, image: string, signal: AbortSignal): Promise<Readable> {
+    return this.tracked(peer, signal, () => this.client.openExport(peer.address, image, signal));
+  }
+
+  /** Says that the peer failed; an error counts once, however often it is reported. */
+  report(peer: Peer, error: unknown): void {
+    if (typeof error === 'object' && error !== null) {
+      if (this.counted.has(error)) return;
+      this.counted.add(error);
+    }
+    this.directory.failed(peer.address, error);
+  }
+
+  /** The peer sent wrong bytes for `image`: this instance of it is not asked for that image again. */
+  quarantine(peer: Peer, image: string): void {
+    this.quarantined.add(peer.instance, image);
+  }
+
+  isQuarantined(peer: Peer, image: string): boolean {
+    return this.quarantined.has(peer.instance, image);
+  }
+
+  /** Who is at `address` (`ip:port`, `[v6]:port`) now; `silent` for addresses that discovery does not list. */
+  async probe(address: HostPort | string, signal: AbortSignal): Promise<ProbeResult> {
+    return this.prober.probe(address, signal);
+  }
+
+  private async tracked<T>(peer: Peer, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    try {
+      const result = await call();
+      this.directory.answered(peer.address);
+      return result;
+    } catch (error) {
+      if (!signal.aborted) this.report(peer, error);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { Module, type Provider } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+
+import { AppConfig } from '../config/app-config.js';
+import { AccessGuard } from './access/access.guard.js';
+import { ApiTokenGuard } from './access/api-token.guard.js';
+import { ClusterKey } from './access/cluster-key.js';
+import { FileKeySource } from './access/file-key-source.js';
+import { KeySource } from './access/key-source.js';
+import { PeerGuard } from './access/peer.guard.js';
+import { PeerOrTokenGuard } from './access/peer-or-token.guard.js';
+import { ReadGuard } from './access/read.guard.js';
+import { AgentIdentity } from './agent-identity.js';
+import { AvailabilityClient } from './client/availability-client.js';
+import { OutgoingSessions } from './client/outgoing-sessions.js';
+import { PeerCaller } from './client/peer-caller.js';
+import { PeerClient } from './client/peer-client.js';
+import { PeerHandshake } from './client/peer-handshake.js';
+import { PeerTransport } from './client/peer-transport.js';
+import { DnsDiscovery } from './dns/dns-discovery.js';
+import { PeerDirectory } from './peer-directory.js';
+import { PeerDiscovery } from './peer-discovery.js';
+import { PeerProbe } from './peer-probe.js';
+import { PeerRefreshService } from './peer-refresh.service.js';
+import { PeerService } from './peer.service.js';
+import { IncomingSessions } from './session/incoming-sessions.js';
+import { SessionController } from './session/session.controller.js';
+import { StaticDiscovery } from './static/static-discovery.js';
+
+const keySource: Provider = {
+  provide: KeySource,
+  inject: [AppConfig],
+  useFactory: ({ access }: AppConfig): KeySource =>
+    new FileKeySource(access.peerKeyFile, access.apiTokenFile),
+};
+
+const discovery: Provider = {
+  provide: PeerDiscovery,
+  inject: [AppConfig],
+  useFactory: ({ peers, port }: AppConfig): PeerDiscovery =>
+    peers.discovery === 'dns'
+      ? new DnsDiscovery({ serviceName: peers.serviceName, port })
+      : new StaticDiscovery(peers.static),
+};
+
+/**
+ * The other agents, and the door that they and everyone else come in by. `PeerApiModule` adds what is answered to
+ * them.
+ */
+@Module({
+  controllers: [SessionController],
+  providers: [
+    keySource,
+    discovery,
+    AgentIdentity,
+    ClusterKey,
+    IncomingSessions,
+    PeerGuard,
+    ApiTokenGuard,
+    PeerOrTokenGuard,
+    ReadGuard,
+    AccessGuard,
+    { provide: APP_GUARD, useExisting: AccessGuard },
+    PeerTransport,
+    PeerHandshake,
+    OutgoingSessions,
+    PeerCaller,
+    PeerClient,
+    AvailabilityClient,
+    PeerDirectory,
+    PeerProbe,
+    PeerRefreshService,
+    PeerService,
+  ],
+  exports: [AgentIdentity, ClusterKey, AccessGuard, PeerService],
+})
+export class PeersModule {}

@@ -1,0 +1,25 @@
+import { Body, Controller, HttpCode, HttpStatus, Inject, Post } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+
+import { Access } from '../../common/access.decorator.js';
+import { RuntimeView } from '../runtime-view.js';
+import { peerBodyPipe } from './peer-body.pipe.js';
+import { RuntimeDto } from './runtime.dto.js';
+
+const TIMEOUT_MS = 8_000;
+
+/** Which images the container runtime of this node has, of those that a peer asks about. */
+@ApiTags('peer')
+@Access('peer')
+@Controller('peer/v1/runtime')
+export class RuntimeController {
+  constructor(@Inject(RuntimeView) private readonly runtime: RuntimeView) {}
+
+  @Post()
+  @HttpCode(HttpStatus.OK)
+  @ApiOperation({ summary: "Which of some images this node's runtime has" })
+  @ApiOkResponse({ description: '{images}' })
+  async present(@Body(peerBodyPipe) { images }: RuntimeDto): Promise<{ images: readonly string[] }> {
+    return { images: await this.runtime.present(images, AbortSignal.timeout(TIMEOUT_MS)) };
+  }
+}

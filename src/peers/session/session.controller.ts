@@ -1,0 +1,50 @@
+import { Body, Controller, HttpCode, HttpStatus, Inject, Post, Req } from '@nestjs/common';
+import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Request } from 'express';
+
+import { Access } from '../../common/access.decorator.js';
+import { AppConfig } from '../../config/app-config.js';
+import { AgentIdentity } from '../agent-identity.js';
+import { canonicalIp, formatAddress } from '../peer-address.js';
+import { peerBodyPipe } from '../serving/peer-body.pipe.js';
+import { HelloDto } from './hello.dto.js';
+import { IncomingSessions } from './incoming-sessions.js';
+import { ProofDto } from './proof.dto.js';
+import type { HelloAnswer } from './session-wire.js';
+
+/** The handshake between agents. Open to everyone: it says who we are and proves it, and asks the caller for the same. */
+@ApiTags('peer')
+@Access('public')
+@Controller('peer/v1/session')
+export class SessionController {
+  constructor(
+    @Inject(AppConfig) private readonly config: AppConfig,
+    private readonly identity: AgentIdentity,
+    private readonly sessions: IncomingSessions,
+  ) {}
+
+  @Post()
+  @HttpCode(HttpStatus.OK)
+  @ApiOperation({ summary: "This agent's identity, and the first half of a handshake" })
+  @ApiOkResponse({ description: '{node, instance, platform, protocol, nonce?, proofs?}' })
+  hello(@Body(peerBodyPipe) hello: HelloDto, @Req() request: Request): HelloAnswer {
+    const { node, instance, platform, protocol } = this.identity;
+    if (this.config.access.peerAuth === 'none') return { node, instance, platform, protocol };
+    return this.sessions.challenge(hello, localAddress(request), request.socket.remoteAddress ?? '');
+  }
+
+  @Post('proof')
+  @HttpCode(HttpStatus.NO_CONTENT)
+  @ApiOperation({ summary: "The caller's proof, the second half of a handshake" })
+  @ApiNoContentResponse()
+  prove(@Body(peerBodyPipe) proof: ProofDto): void {
+    this.sessions.prove(proof);
+  }
+}
+
+function localAddress({ socket }: Request): string {
+  return formatAddress({
+    host: canonicalIp(socket.localAddress ?? '') ?? '',
+    port: socket.localPort ?? 0,
+  });
+}
