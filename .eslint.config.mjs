@@ -16,6 +16,7 @@ const allowed = {
   common: ['domain'],
   config: base,
   metrics: infrastructure,
+  http: infrastructure,
   kubernetes: infrastructure,
   store: infrastructure,
   registry: infrastructure,

@@ -1,0 +1,41 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
+import type { Request, Response } from 'express';
+
+import { RequestDurations } from '../metrics/request-durations.js';
+import { answerTo, type ErrorAnswer } from './error-answer.js';
+
+/** The one place where errors become HTTP: `{statusCode, code, message}`, with no stack and no upstream's body. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  private readonly logger = new Logger(ErrorFilter.name);
+
+  constructor(private readonly durations: RequestDurations) {}
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const response = http.getResponse<Response>();
+    this.durations.watch(http.getRequest<Request>(), response);
+    // The client has gone: nobody to answer, and what failed most likely failed for that.
+    if (response.destroyed) return;
+    const answer = answerTo(error);
+    this.log(error, answer);
+    if (response.headersSent) {
+      // A clean end would make half an answer look whole.
+      response.destroy();
+      return;
+    }
+    if (answer.retryAfterMs !== undefined) {
+      response.setHeader('Retry-After', Math.max(1, Math.ceil(answer.retryAfterMs / 1000)));
+    }
+    // Whatever the handler meant to send, this is something else.
+    for (const name of ['Content-Length', 'Content-Encoding', 'Content-Disposition', 'ETag'])
+      response.removeHeader(name);
+    response.status(answer.body.statusCode).type('application/json').send(answer.body);
+  }
+
+  private log(error: unknown, { body, unexpected }: ErrorAnswer): void {
+    if (unexpected) this.logger.error({ err: error }, 'request failed for a reason nobody foresaw');
+    else if (body.statusCode >= 500)
+      this.logger.warn({ code: body.code, reason: body.message }, 'request failed');
+  }
+}
