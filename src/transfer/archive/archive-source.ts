@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+
+import { hexOf } from '../../domain/digest.js';
+import type { BlobSource, WantedBlob } from '../blob-source.js';
+import type { ArchiveContent } from './archive-content.js';
+import { archiveInvalid } from './archive-reader.js';
+
+/** What the source needs of the index. */
+export interface ArchiveContents {
+  contents(signal: AbortSignal): Promise<readonly ArchiveContent[]>;
+  passOver(archive: string, error: unknown): void;
+}
+
+/** All archives of `MOUNT_DIR` as one place that blobs come from. */
+export class ArchiveSource implements BlobSource {
+  readonly kind = 'archive';
+
+  constructor(
+    /** The directory. */
+    readonly name: string,
+    private readonly archives: ArchiveContents,
+  ) {}
+
+  async has(blob: WantedBlob, signal: AbortSignal): Promise<boolean> {
+    return (await this.holderOf(blob, signal)) !== undefined;
+  }
+
+  async open(
+    blob: WantedBlob,
+    start: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly start: number; readonly stream: Readable }> {
+    const holder = await this.holderOf(blob, signal);
+    const found = await holder?.blob(blob.digest);
+    if (!holder || !found) throw archiveInvalid(`no archive has ${blob.digest} with ${blob.size} bytes`);
+    const stream = await found.open(start, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      this.archives.passOver(holder.archive, error);
+      throw error;
+    });
+    const checked = Readable.from(this.check(holder.archive, blob, start, stream, signal), {
+      objectMode: false,
+    });
+    return { start, stream: checked.once('close', () => stream.destroy()) };
+  }
+
+  private async holderOf(blob: WantedBlob, signal: AbortSignal): Promise<ArchiveContent | undefined> {
+    for (const content of await this.archives.contents(signal)) {
+      if ((await content.blob(blob.digest))?.size === blob.size) return content;
+    }
+    return undefined;
+  }
+
+  /** The store checks every byte too, but does not know which archive to blame: read from its start, a blob is hashed here. */
+  private async *check(
+    archive: string,
+    { digest }: WantedBlob,
+    start: number,
+    stream: Readable,
+    signal: AbortSignal,
+  ): AsyncGenerator<Buffer, void, undefined> {
+    const hash = start === 0 ? createHash('sha256') : undefined;
+    try {
+      for await (const piece of stream as AsyncIterable<Buffer>) {
+        hash?.update(piece);
+        yield piece;
+      }
+      if (hash && hash.digest('hex') !== hexOf(digest))
+        throw archiveInvalid(`its ${digest} is something else`);
+    } catch (error) {
+      if (!signal.aborted) this.archives.passOver(archive, error);
+      throw error;
+    }
+  }
+}
