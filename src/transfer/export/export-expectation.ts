@@ -1,0 +1,45 @@
+import { type Digest, isDigest } from '../../domain/digest.js';
+import { PreheatFailure } from '../../domain/errors.js';
+import type { ImageManifest } from '../../domain/manifest.js';
+
+const BLOB_FILE = /^blobs\/sha256\/([0-9a-f]{64})$/;
+const CONFIG_FILE = /^([0-9a-f]{64})\.json$/;
+/** Docker up to 24, and skopeo. */
+const LAYER_FILE = /^(?:[0-9a-f]{64}\/layer|[0-9a-f]{64})\.tar$/;
+
+/** The blobs that an export may bring. */
+export interface ExportExpectation {
+  readonly manifest: ImageManifest;
+  readonly diffIds: ReadonlySet<Digest>;
+}
+
+/** What a file of an export must hash to. */
+export interface ExpectedBlob {
+  /** Set when the file's name says which. */
+  readonly digest?: Digest;
+  readonly accept: (digest: Digest) => boolean;
+}
+
+/**
+ * Which blob a file of an export must be, by its name; undefined for files that are no part of the image: documents, which we
+ * have from whom we trust, and other platforms' blobs.
+ * @throws PreheatFailure `corrupt` when it cannot be the blob it claims to be, by its size alone
+ */
+export function expectedBlob(
+  { manifest, diffIds }: ExportExpectation,
+  { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
+): ExpectedBlob | undefined {
+  if (LAYER_FILE.test(path)) return { accept: (digest) => diffIds.has(digest) };
+  const hex = (BLOB_FILE.exec(path) ?? CONFIG_FILE.exec(path))?.[1];
+  const claimed = `sha256:${hex ?? ''}`;
+  if (!isDigest(claimed)) return undefined;
+  const declared = [manifest.config, ...manifest.layers].find(({ digest }) => digest === claimed);
+  if (declared === undefined && !diffIds.has(claimed)) return undefined;
+  if (declared !== undefined && declared.size !== sizeBytes) {
+    throw new PreheatFailure(
+      'corrupt',
+      `the export of a peer has ${claimed} with ${sizeBytes} bytes; it must have ${declared.size}`,
+    );
+  }
+  return { digest: claimed, accept: (digest) => digest === claimed };
+}

@@ -1,0 +1,135 @@
+import { pipeline } from 'node:stream/promises';
+
+import { entryData, tarEntries } from '../../common/tar/tar-entries.js';
+import { StreamTarInput } from '../../common/tar/tar-input.js';
+import { type Digest, digestOf } from '../../domain/digest.js';
+import { InvalidInputError, PreheatFailure } from '../../domain/errors.js';
+import { deriveManifest, type ImageManifest, MEDIA_TYPES, parseImageConfig } from '../../domain/manifest.js';
+import type { WantedBlob } from '../blob-source.js';
+import { expectedBlob, type ExportExpectation } from './export-expectation.js';
+
+/** The part of the blob store that an export is unpacked into. */
+export interface ExportStore {
+  sizeOf(digest: Digest): Promise<number | undefined>;
+  putBytes(digest: Digest, bytes: Uint8Array): Promise<void>;
+  ingest(
+    stream: AsyncIterable<Uint8Array>,
+    accept: (digest: Digest) => boolean,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly digest: Digest; readonly size: number } | undefined>;
+}
+
+/** Takes blobs out of the store. */
+export interface ExportDrop {
+  remove(digest: Digest): Promise<void>;
+}
+
+/** The image that an export must be; both documents were checked against trusted digests. */
+export interface TrustedImage {
+  readonly manifest: ImageManifest;
+  readonly configBytes: Uint8Array;
+}
+
+/** What the store has after an export: all blobs named, complete. */
+export type ExportResult =
+  | { readonly complete: 'original'; readonly blobs: readonly WantedBlob[] }
+  | {
+      readonly complete: 'derived';
+      /** The manifest around the same config whose layers are the uncompressed ones. */
+      readonly derived: Digest;
+      /** The derived manifest, the config, the layers. */
+      readonly blobs: readonly WantedBlob[];
+    };
+
+/**
+ * Unpacks a `docker save` or an `/images/download` of another node into the store as it comes. Nothing of it is trusted: each
+ * file is either one of the blobs that the image is made of, by its hash, or it is not taken.
+ */
+export class ExportIngest {
+  constructor(
+    private readonly store: ExportStore,
+    private readonly inventory: ExportDrop,
+  ) {}
+
+  /**
+   * @param maxBytes longest stream that is read
+   * @throws PreheatFailure `corrupt` when a file is not what it must be or layers are missing at the end. Then, as when the
+   * stream itself fails, nothing of what came with it stays in the store.
+   */
+  async ingest(
+    stream: AsyncIterable<Uint8Array>,
+    image: TrustedImage,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<ExportResult> {
+    const { diffIds } = parseImageConfig(image.configBytes);
+    const wanted = [image.manifest.config, ...image.manifest.layers].map(({ digest }) => digest);
+    const before = await this.present([...wanted, ...diffIds]);
+    const taken = new Set<Digest>();
+    try {
+      const expectation = { manifest: image.manifest, diffIds: new Set(diffIds) };
+      await pipeline(stream, (source) => this.unpack(source, expectation, before, taken, maxBytes, signal), {
+        signal,
+      });
+      return await this.complete(image, diffIds);
+    } catch (error) {
+      for (const digest of taken) await this.inventory.remove(digest);
+      signal.throwIfAborted();
+      throw error instanceof InvalidInputError ? corrupt(error.message, error) : error;
+    }
+  }
+
+  private async unpack(
+    source: AsyncIterable<Uint8Array>,
+    expectation: ExportExpectation,
+    before: ReadonlySet<Digest>,
+    taken: Set<Digest>,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const input = new StreamTarInput(source, maxBytes, signal);
+    for await (const entry of tarEntries(input)) {
+      // Links only repeat what is there as a file.
+      if (entry.type !== 'file') continue;
+      const expected = expectedBlob(expectation, entry);
+      if (expected === undefined || (expected.digest !== undefined && before.has(expected.digest))) continue;
+      const data = entryData(input, entry.sizeBytes);
+      const blob = await this.store.ingest(data, expected.accept, entry.sizeBytes, signal);
+      if (blob === undefined) throw corrupt(`${JSON.stringify(entry.path)} is no part of the image`);
+      if (!before.has(blob.digest)) taken.add(blob.digest);
+    }
+    // Padding. The stream counts as whole only when its end was reached.
+    while ((await input.take(maxBytes)) !== undefined);
+  }
+
+  private async complete(image: TrustedImage, diffIds: readonly Digest[]): Promise<ExportResult> {
+    const { config, layers } = image.manifest;
+    await this.store.putBytes(config.digest, image.configBytes);
+    const original = await this.present(layers.map(({ digest }) => digest));
+    if (layers.every(({ digest }) => original.has(digest)))
+      return { complete: 'original', blobs: [config, ...layers] };
+
+    const plain: WantedBlob[] = [];
+    for (const digest of diffIds) {
+      const size = await this.store.sizeOf(digest);
+      if (size === undefined) throw corrupt(`it has no layer with diffID ${digest}`);
+      plain.push({ digest, size, mediaType: MEDIA_TYPES.ociLayer });
+    }
+    const manifest = deriveManifest({ digest: config.digest, size: image.configBytes.length }, plain);
+    const derived = digestOf(manifest);
+    await this.store.putBytes(derived, manifest);
+    const described = { digest: derived, size: manifest.length, mediaType: MEDIA_TYPES.ociManifest };
+    return { complete: 'derived', derived, blobs: [described, config, ...plain] };
+  }
+
+  private async present(digests: Iterable<Digest>): Promise<Set<Digest>> {
+    const present = new Set<Digest>();
+    for (const digest of digests) if ((await this.store.sizeOf(digest)) !== undefined) present.add(digest);
+    return present;
+  }
+}
+
+function corrupt(why: string, cause?: unknown): PreheatFailure {
+  return new PreheatFailure('corrupt', `the export of a peer is not the image asked for: ${why}`, { cause });
+}
