@@ -2,6 +2,7 @@ import { type BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/comm
 
 import { Clock } from '../common/clock.js';
 import { AppConfig } from '../config/app-config.js';
+import { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import { type ImageKey, recordKeyOf } from './image-key.js';
 import type { Lease } from './lease.js';
 import { LockIdentity } from './lock-identity.js';
@@ -23,6 +24,7 @@ export class LeaseKeeper implements BeforeApplicationShutdown {
     @Inject(LockIdentity) private readonly self: LockIdentity,
     @Inject(Clock) private readonly clock: Clock,
     @Inject(AppConfig) private readonly config: Pick<AppConfig, 'lock'>,
+    @Inject(PreheatMetrics) private readonly metrics: Pick<PreheatMetrics, 'lockHeld'>,
   ) {}
 
   /** True while this process has the right to read that image. */
@@ -54,8 +56,10 @@ export class LeaseKeeper implements BeforeApplicationShutdown {
     const taken = { key, recordKey, record, text, sentAtMs };
     const lease = new RecordLease(taken, this.config.lock.timeoutMs, this.book, this.clock, () => {
       if (this.leases.get(recordKey) === lease) this.leases.delete(recordKey);
+      this.metrics.lockHeld(key.image, false);
     });
     this.leases.set(recordKey, lease);
+    this.metrics.lockHeld(key.image, true);
     if (signal.aborted || this.isClosed()) await lease.release();
     signal.throwIfAborted();
     return lease.mayReadRegistry() ? lease : undefined;

@@ -48,7 +48,7 @@ export class LockNode {
     const nodes = { nodes: options.nodes ?? (() => []) };
     const macKey = { current: options.macKey ?? (() => Promise.resolve(undefined)) };
     const book = new RecordBook(store, macKey, cache, clock);
-    this.keeper = new LeaseKeeper(book, identity, clock, config);
+    this.keeper = new LeaseKeeper(book, identity, clock, config, { lockHeld: () => undefined });
     this.lock = new LockService(
       book,
       new RecordInterpreter(new HolderProof(probe, clock), identity, clock, config),
