@@ -25,9 +25,9 @@ export function networkFailure(what: string, cause: unknown): PreheatFailure {
 }
 
 function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown error';
-  if ('code' in error && typeof error.code === 'string') return error.code;
-  return error.name;
+  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
+  if (typeof code === 'string') return code;
+  return typeof name === 'string' ? name : 'unknown error';
 }
 
 /**

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { CredentialHelper, runCredentialHelper } from './auth/credential-helper.js';
 import { CredentialStore } from './auth/credential-store.js';
 import { RegistryAuthenticator } from './auth/registry-authenticator.js';
 import { TokenService } from './auth/token-service.js';
@@ -21,6 +22,7 @@ import { RegistryRequester } from './registry-requester.js';
     RegistryRequester,
     RegistryTransport,
     TokenService,
+    { provide: CredentialHelper, useValue: runCredentialHelper },
     { provide: RegistryByteCounter, useExisting: PreheatMetrics },
     { provide: HostLookup, useValue: systemHostLookup },
   ],

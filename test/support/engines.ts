@@ -6,6 +6,7 @@ export type Engine =
   | 'dockerd'
   | 'docker-registry'
   | 'htpasswd'
+  | 'openssl'
   | 'containerd'
   | 'skopeo'
   | 'umoci'

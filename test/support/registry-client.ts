@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../src/common/clock.js';
 import { systemClock } from '../../src/common/clock.js';
 import type { AppConfig } from '../../src/config/app-config.js';
+import { type CredentialHelper, runCredentialHelper } from '../../src/registry/auth/credential-helper.js';
 import { CredentialStore } from '../../src/registry/auth/credential-store.js';
 import { RegistryAuthenticator } from '../../src/registry/auth/registry-authenticator.js';
 import { TokenService } from '../../src/registry/auth/token-service.js';
@@ -17,6 +18,7 @@ import { RegistryRequester } from '../../src/registry/registry-requester.js';
 export interface TestRegistryClientOptions {
   readonly clock?: Clock;
   readonly lookup?: HostLookup;
+  readonly helper?: CredentialHelper;
   readonly pullingTimeoutMs?: number;
   readonly insecure?: readonly string[];
   readonly proxy?: AppConfig['registry']['proxy'];
@@ -34,14 +36,14 @@ export class TestRegistryClient {
     options: TestRegistryClientOptions,
   ) {
     const { clock = systemClock, lookup = systemHostLookup, pullingTimeoutMs = 300_000 } = options;
-    const { insecure = [], proxy = { noProxy: [] } } = options;
+    const { insecure = [], proxy = { noProxy: [] }, helper = runCredentialHelper } = options;
     const credentialsFile = join(directory, 'config.json');
     const config = {
       pullingTimeoutMs,
       registry: { credentialsFile, certsDir: join(directory, 'certs.d'), insecure, proxy },
     };
     this.transport = new RegistryTransport(config, new CertificateStore(config), lookup);
-    const credentials = new CredentialStore(config, clock);
+    const credentials = new CredentialStore(config, helper, clock);
     const authenticator = new RegistryAuthenticator(credentials, new TokenService(this.transport), clock);
     const requester = new RegistryRequester(this.transport, authenticator, clock);
     this.client = new RegistryClient(config, requester, {

@@ -10,17 +10,27 @@ const MAX_OUTPUT_BYTES = 1024 * 1024;
 const answer = z.object({ Username: z.string(), Secret: z.string() });
 
 /**
- * Runs `docker-credential-NAME get` from `PATH`, Docker's protocol for credentials kept elsewhere.
- * @param serverUrl what the credential is filed under: a registry's host
- * @returns undefined when the helper has none
- * @throws Error naming the helper, and nothing it wrote
+ * Asks the credential helper `name` for what is filed under `serverUrl`, a registry's host.
+ * Undefined when it has none; rejects with an Error that names the helper, and repeats nothing it wrote.
  */
-export async function askCredentialHelper(
+export type CredentialHelper = (
   name: string,
   serverUrl: string,
   signal: AbortSignal,
+) => Promise<RegistryCredential | undefined>;
+export const CredentialHelper = Symbol('CredentialHelper');
+
+/**
+ * Runs `docker-credential-NAME get` from `PATH`, Docker's protocol for credentials kept elsewhere; 10 s at most.
+ * @param env this process's own when left out
+ */
+export async function runCredentialHelper(
+  name: string,
+  serverUrl: string,
+  signal: AbortSignal,
+  env?: NodeJS.ProcessEnv,
 ): Promise<RegistryCredential | undefined> {
-  const output = await run(`docker-credential-${name}`, serverUrl, signal);
+  const output = await run(`docker-credential-${name}`, serverUrl, signal, env);
   if (output === undefined) return undefined;
   let document: unknown;
   try {
@@ -36,10 +46,16 @@ export async function askCredentialHelper(
   return { kind: 'password', username, password: secret };
 }
 
-function run(program: string, input: string, signal: AbortSignal): Promise<string | undefined> {
+function run(
+  program: string,
+  input: string,
+  signal: AbortSignal,
+  env: NodeJS.ProcessEnv | undefined,
+): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const options = {
       signal,
+      env,
       timeout: TIMEOUT_MS,
       killSignal: 'SIGKILL',
       maxBuffer: MAX_OUTPUT_BYTES,

@@ -5,7 +5,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Clock } from '../../common/clock.js';
 import { AppConfig } from '../../config/app-config.js';
 import { messageOf } from '../../domain/errors.js';
-import { askCredentialHelper } from './credential-helper.js';
+import { CredentialHelper } from './credential-helper.js';
 import {
   credentialSources,
   type DockerConfig,
@@ -35,6 +35,7 @@ export class CredentialStore {
 
   constructor(
     @Inject(AppConfig) { registry }: Pick<AppConfig, 'registry'>,
+    @Inject(CredentialHelper) private readonly helper: CredentialHelper,
     @Inject(Clock) private readonly clock: Clock,
   ) {
     this.path = registry.credentialsFile;
@@ -111,7 +112,7 @@ export class CredentialStore {
     signal: AbortSignal,
   ): Promise<RegistryCredential | undefined> {
     try {
-      return await askCredentialHelper(name, serverUrl, signal);
+      return await this.helper(name, serverUrl, signal);
     } catch (error) {
       signal.throwIfAborted();
       this.logger.warn({ helper: name, reason: messageOf(error) }, 'Credential helper failed');

@@ -46,7 +46,9 @@ export class TokenService {
     credential: RegistryCredential | undefined,
     signal: AbortSignal,
   ): Promise<RegistryToken> {
-    const realm = parseTarget(challenge.realm, new URL(endpoint.origin), endpoint);
+    // Unlike a redirect, a realm has nothing that it could be relative to.
+    const absolute = URL.canParse(challenge.realm) ? challenge.realm : undefined;
+    const realm = parseTarget(absolute, new URL(endpoint.origin), endpoint);
     const request =
       credential?.kind === 'identity-token'
         ? oauthRequest(realm, challenge, credential.token)
