@@ -31,12 +31,20 @@ import { InvalidInputError, PreheatFailure } from './domain/errors.js';
 import { HttpModule } from './http/http.module.js';
 import { loggingParams } from './http/logging.js';
 import { MetricsModule } from './metrics/metrics.module.js';
+import { ApiTokenGuard } from './peers/access/api-token.guard.js';
+import { ClusterKey } from './peers/access/cluster-key.js';
+import { ReadGuard } from './peers/access/read.guard.js';
 
 const LIMIT = 5;
 let nowMs = 0;
 const config = {
   provide: AppConfig,
-  useValue: { nodeName: 'node-1', logLevel: 'info', limits: { apiRequestsPerSecond: LIMIT } },
+  useValue: {
+    nodeName: 'node-1',
+    logLevel: 'info',
+    limits: { apiRequestsPerSecond: LIMIT },
+    access: { readAuth: false },
+  },
 };
 const clock = { provide: Clock, useValue: { monotonicMs: () => nowMs, wallMs: () => nowMs } };
 
@@ -97,6 +105,7 @@ describe('the application over HTTP', () => {
 
   beforeEach(async () => {
     nowMs = 0;
+    config.useValue.access.readAuth = false;
     log = [];
     const sink = new Writable({
       write: (line: Buffer, _encoding, done) => {
@@ -112,6 +121,7 @@ describe('the application over HTTP', () => {
         MetricsModule,
       ],
       controllers: [ThingsController],
+      providers: [ReadGuard, ApiTokenGuard, { provide: ClusterKey, useValue: { apiToken: 't0ken' } }],
     }).compile();
     app = module.createNestApplication<NestExpressApplication>();
     app.useLogger(app.get(Logger));
@@ -233,6 +243,16 @@ describe('the application over HTTP', () => {
     const { text: page } = await request(server).get('/docs').expect(200);
     expect(page).toContain('swagger-ui');
   });
+
+  it.each(['/docs', '/docs/swagger-ui-init.js', '/docs-json', '/DOCS-JSON/'])(
+    'asks for the API token at %s with READ_AUTH',
+    async (path) => {
+      config.useValue.access.readAuth = true;
+      const { body } = (await request(server).get(path).expect(401)) as { body: unknown };
+      expect(body).toMatchObject({ statusCode: 401, code: 'API_TOKEN_REQUIRED' });
+      await request(server).get('/docs-json').set('Authorization', 'Bearer t0ken').expect(200);
+    },
+  );
 
   it('says nothing of what it is made of, and lets nothing run in its answers', async () => {
     const { headers } = await request(server).get('/things/a');

@@ -1,9 +1,12 @@
+import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
+import type { NextFunction, Request, Response } from 'express';
 
 import { hardenServer } from './http/harden-server.js';
 import { securityHeaders } from './http/security-headers.js';
 import { createValidationPipe } from './http/validation.js';
+import { ReadGuard } from './peers/access/read.guard.js';
 
 /** The longest `POST /images/preheat` and availability question are well below it. */
 const MAX_BODY = '1mb';
@@ -16,9 +19,19 @@ export function configureApp(app: NestExpressApplication): void {
   app.useBodyParser('json', { limit: MAX_BODY });
   app.useGlobalPipes(createValidationPipe());
   hardenServer(app.getHttpServer());
+  guardDocs(app);
   SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, describeApi()), {
     jsonDocumentUrl: 'docs-json',
     raw: ['json'],
+  });
+}
+
+/** Swagger's pages belong to no controller, so the guard of those does not see them. */
+function guardDocs(app: NestExpressApplication): void {
+  const guard = app.get(ReadGuard, { strict: false });
+  app.use(['/docs', '/docs-json'], (request: Request, response: Response, next: NextFunction) => {
+    guard.canActivate(new ExecutionContextHost([request, response, next]));
+    next();
   });
 }
 

@@ -4,8 +4,11 @@ import { PrometheusController } from '@willsoto/nestjs-prometheus';
 import type { Response } from 'express';
 import { Registry } from 'prom-client';
 
+import { Access } from '../common/access.decorator.js';
+
 /** `GET /metrics` of this application's own registry, not of the process-wide one that the base class reads. */
 @ApiTags('metrics')
+@Access('read')
 @Controller()
 export class MetricsController extends PrometheusController {
   constructor(private readonly registry: Registry) {
