@@ -23,6 +23,8 @@ interface IndexedArchive {
   readonly signature: string;
   content?: ArchiveContent;
   readonly problems: Set<string>;
+  /** Those of the state before: a file that is still being copied is not reported at every look. */
+  readonly problemsBefore: ReadonlySet<string>;
 }
 
 /**
@@ -144,7 +146,11 @@ export class ArchiveIndex {
   }
 
   private async index(candidate: ArchiveCandidate, signal: AbortSignal): Promise<void> {
-    const archive: IndexedArchive = { signature: candidate.signature, problems: new Set() };
+    const archive: IndexedArchive = {
+      signature: candidate.signature,
+      problems: new Set(),
+      problemsBefore: this.archives.get(candidate.name)?.problems ?? new Set(),
+    };
     try {
       archive.content = await openArchive(this.config.mountDir, candidate, signal);
       this.archives.set(candidate.name, archive);
@@ -167,6 +173,7 @@ export class ArchiveIndex {
     const archive = this.archives.get(file);
     if (!archive || archive.problems.has(reason) || archive.problems.size >= MAX_PROBLEMS) return;
     archive.problems.add(reason);
-    this.logger.warn({ archive: file, code: 'archive_invalid', reason }, 'archive passed over');
+    if (!archive.problemsBefore.has(reason))
+      this.logger.warn({ archive: file, code: 'archive_invalid', reason }, 'archive passed over');
   }
 }

@@ -1,6 +1,7 @@
 import { lstat, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { isMissing } from '../../store/disk-errors.js';
 import { fileSignature } from './archive-file.js';
 import { layoutSignature } from './directory-archive.js';
 
@@ -29,7 +30,7 @@ export async function listArchives(directory: string): Promise<readonly ArchiveC
       if (candidate) candidates.push(candidate);
     }
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (!isMissing(error)) throw error;
   }
   candidates.sort((left, right) => (left.name < right.name ? -1 : 1));
   return candidates;
