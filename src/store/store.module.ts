@@ -11,6 +11,6 @@ import { StoreSpace } from './store-space.js';
 /** The blob store. Nothing in `STORE_DIR` is touched before `BlobStore.open`, which start-up calls once the mirror's port is bound. */
 @Module({
   providers: [StoreLayout, StoreLock, StoreInventory, ImageCatalog, BlobStore, StoreSpace, RecordCache],
-  exports: [BlobStore, ImageCatalog, StoreSpace, RecordCache],
+  exports: [BlobStore, ImageCatalog, StoreSpace, RecordCache, StoreInventory],
 })
 export class StoreModule {}

@@ -1,10 +1,14 @@
 import { pipeline } from 'node:stream/promises';
 
+import { Inject, Injectable } from '@nestjs/common';
+
 import { entryData, tarEntries } from '../../common/tar/tar-entries.js';
 import { StreamTarInput } from '../../common/tar/tar-input.js';
 import { type Digest, digestOf } from '../../domain/digest.js';
 import { InvalidInputError, PreheatFailure } from '../../domain/errors.js';
 import { deriveManifest, type ImageManifest, MEDIA_TYPES, parseImageConfig } from '../../domain/manifest.js';
+import { BlobStore } from '../../store/blob-store.js';
+import { StoreInventory } from '../../store/store-inventory.js';
 import type { WantedBlob } from '../blob-source.js';
 import { expectedBlob, type ExportExpectation } from './export-expectation.js';
 
@@ -46,10 +50,11 @@ export type ExportResult =
  * Unpacks a `docker save` or an `/images/download` of another node into the store as it comes. Nothing of it is trusted: each
  * file is either one of the blobs that the image is made of, by its hash, or it is not taken.
  */
+@Injectable()
 export class ExportIngest {
   constructor(
-    private readonly store: ExportStore,
-    private readonly inventory: ExportDrop,
+    @Inject(BlobStore) private readonly store: ExportStore,
+    @Inject(StoreInventory) private readonly inventory: ExportDrop,
   ) {}
 
   /**
@@ -105,10 +110,11 @@ export class ExportIngest {
 
   private async complete(image: TrustedImage, diffIds: readonly Digest[]): Promise<ExportResult> {
     const { config, layers } = image.manifest;
-    await this.store.putBytes(config.digest, image.configBytes);
     const original = await this.present(layers.map(({ digest }) => digest));
-    if (layers.every(({ digest }) => original.has(digest)))
+    if (layers.every(({ digest }) => original.has(digest))) {
+      await this.store.putBytes(config.digest, image.configBytes);
       return { complete: 'original', blobs: [config, ...layers] };
+    }
 
     const plain: WantedBlob[] = [];
     for (const digest of diffIds) {
@@ -118,6 +124,7 @@ export class ExportIngest {
     }
     const manifest = deriveManifest({ digest: config.digest, size: image.configBytes.length }, plain);
     const derived = digestOf(manifest);
+    await this.store.putBytes(config.digest, image.configBytes);
     await this.store.putBytes(derived, manifest);
     const described = { digest: derived, size: manifest.length, mediaType: MEDIA_TYPES.ociManifest };
     return { complete: 'derived', derived, blobs: [described, config, ...plain] };
