@@ -57,7 +57,8 @@ export async function planImageTar(
       manifests: [
         {
           // The reference's own digest, index or not: the image's id on containerd and on Docker's containerd store, so
-          // it must be what a pull gives. Both take an index of which only their own platform is there (measured).
+          // it must be what a pull gives. Both take an index of which only their own platform is there (measured: containerd
+          // 1.6.20, Docker 26.1.5 and 28.5.2).
           mediaType: rootDocument.mediaType,
           digest: root,
           size: rootBytes.length,
