@@ -1,3 +1,5 @@
+import { abandonable } from '../common/abandonable.js';
+
 interface Call<T> {
   readonly result: Promise<T>;
   readonly controller: AbortController;
@@ -16,7 +18,7 @@ export class CoalescedCall<T> {
     const call = (this.current ??= this.start());
     call.waiters++;
     try {
-      return await unlessAborted(call.result, signal);
+      return await abandonable(call.result, signal);
     } finally {
       call.waiters--;
       if (call.waiters === 0) {
@@ -42,12 +44,4 @@ export class CoalescedCall<T> {
   private forget(call: Call<T>): void {
     if (this.current === call) this.current = undefined;
   }
-}
-
-function unlessAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', abort, { once: true });
-    result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -17,6 +17,8 @@ export interface DockerEngineOptions {
   readonly containerdStore?: boolean;
   /** Registries that the daemon speaks plain HTTP to; loopback ones always are. */
   readonly insecureRegistries?: readonly string[];
+  /** How often the classic store tries a layer that breaks off, with growing delays; the engine's default is 5. */
+  readonly maxDownloadAttempts?: number;
 }
 
 /**
@@ -42,6 +44,7 @@ export class DockerEngine {
       join(engine.directory, 'daemon.json'),
       JSON.stringify({
         'insecure-registries': options.insecureRegistries ?? [],
+        'max-download-attempts': options.maxDownloadAttempts ?? 5,
         features: options.containerdStore === true ? { 'containerd-snapshotter': true } : {},
       }),
     );

@@ -3,6 +3,7 @@ import { delimiter, join } from 'node:path';
 
 /** What a suite needs beside Node.js: programs on `PATH`; `dockerd` also root on Linux, `kubernetes` a `KUBECONFIG`. */
 export type Engine =
+  | 'apt-get'
   | 'dockerd'
   | 'docker-registry'
   | 'htpasswd'

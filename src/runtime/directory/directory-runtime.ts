@@ -2,16 +2,18 @@ import type { Readable } from 'node:stream';
 
 import { Inject, Injectable } from '@nestjs/common';
 
+import { errnoOf } from '../../common/errno.js';
 import { AppConfig } from '../../config/app-config.js';
 import type { Digest } from '../../domain/digest.js';
 import { AppError, InvalidInputError, messageOf, PreheatFailure } from '../../domain/errors.js';
 import { parseImageReference } from '../../domain/image-reference.js';
+import { CoalescedCall } from '../coalesced-call.js';
 import type { ImageRuntime, RuntimeImage, RuntimeSnapshot } from '../image-runtime.js';
 import type { RepoDigestRestorer } from '../repo-digest-restorer.js';
 import { LayoutBlobs } from './layout-blobs.js';
 import { exportLayout } from './layout-export.js';
 import { digestsOf, type LayoutImage, readImage } from './layout-image.js';
-import { LayoutIndex } from './layout-index.js';
+import { type LayoutEntry, LayoutIndex } from './layout-index.js';
 import { pullIntoLayout } from './layout-pull.js';
 import { MirrorClient } from './mirror-client.js';
 
@@ -23,6 +25,7 @@ import { MirrorClient } from './mirror-client.js';
 export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
   private readonly blobs: LayoutBlobs;
   private readonly index: LayoutIndex;
+  private readonly listing = new CoalescedCall((signal) => this.readImages(signal));
   private swept: Promise<void> | undefined;
   /** Pulls in flight: their blobs belong to no name yet. */
   private pulling = 0;
@@ -34,14 +37,7 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
   }
 
   list(signal: AbortSignal): Promise<RuntimeSnapshot> {
-    return this.attempt(async () => {
-      const images = new Map<string, RuntimeImage>();
-      for (const [name, { digest }] of await this.index.read()) {
-        signal.throwIfAborted();
-        if (await this.completeImage(digest)) images.set(name, { id: digest, digest });
-      }
-      return { identifiesBy: 'manifest', images, rootDirectory: this.config.runtime.directory };
-    }, signal);
+    return this.attempt(() => this.listing.run(signal), signal);
   }
 
   pull(name: string, signal: AbortSignal, onProgress?: () => void): Promise<void> {
@@ -57,7 +53,7 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
         const mirror = new MirrorClient(reference);
         const { platform } = this.config;
         const entry = await pullIntoLayout(root, platform, mirror, this.blobs, signal, onProgress);
-        await this.index.change((names) => names.set(name, entry));
+        await this.rename((names) => names.set(name, entry));
       } finally {
         this.pulling--;
       }
@@ -67,7 +63,7 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
   tag(source: string, target: string, signal: AbortSignal): Promise<void> {
     return this.attempt(async () => {
       parseImageReference(target);
-      await this.index.change((names) => {
+      await this.rename((names) => {
         const entry = names.get(source);
         if (!entry) throw new PreheatFailure('runtime_error', `there is no image ${source} to tag`);
         names.set(target, entry);
@@ -78,7 +74,7 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
 
   untag(name: string, signal: AbortSignal): Promise<void> {
     return this.attempt(async () => {
-      await this.index.change((names) => names.delete(name));
+      await this.rename((names) => names.delete(name));
       await this.collectGarbage();
     }, signal);
   }
@@ -96,12 +92,26 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
   restore(name: string, signal: AbortSignal): Promise<void> {
     return this.attempt(async () => {
       const { digest } = parseImageReference(name);
-      await this.index.change((names) => {
+      await this.rename((names) => {
         const entry = [...names.values()].find((known) => known.digest === digest);
         if (!entry) throw new PreheatFailure('runtime_error', `there is no image to be known as ${name}`);
         names.set(name, entry);
       });
     }, signal);
+  }
+
+  private async readImages(signal: AbortSignal): Promise<RuntimeSnapshot> {
+    const images = new Map<string, RuntimeImage>();
+    for (const [name, { digest }] of await this.index.read()) {
+      signal.throwIfAborted();
+      if (await this.completeImage(digest)) images.set(name, { id: digest, digest });
+    }
+    return { identifiesBy: 'manifest', images, rootDirectory: this.config.runtime.directory };
+  }
+
+  private async rename(edit: (names: Map<string, LayoutEntry>) => void): Promise<void> {
+    await this.index.change(edit);
+    this.listing.separate();
   }
 
   /** What an earlier process left half written goes before the first pull of this one. */
@@ -115,9 +125,13 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
     }
   }
 
-  /** The image, if all its blobs are there in their full sizes. */
+  /** The image, if it is one for this platform and all its blobs are there in their full sizes. */
   private async completeImage(root: Digest): Promise<LayoutImage | undefined> {
-    const image = await readImage(root, this.config.platform, (digest) => this.blobs.read(digest));
+    const read = readImage(root, this.config.platform, (digest) => this.blobs.read(digest));
+    const image = await read.catch((error: unknown) => {
+      if (error instanceof PreheatFailure) return undefined;
+      throw error;
+    });
     if (!image) return undefined;
     for (const { digest, size } of [image.manifest.config, ...image.manifest.layers]) {
       if ((await this.blobs.sizeOf(digest)) !== size) return undefined;
@@ -149,7 +163,7 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
 }
 
 function directoryFailure(cause: unknown, directory: string): PreheatFailure {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const code = errnoOf(cause);
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return new PreheatFailure('insufficient_disk', `no space left in ${directory}`, { cause });
   return new PreheatFailure('runtime_unreachable', `${directory} cannot be used: ${messageOf(cause)}`, {

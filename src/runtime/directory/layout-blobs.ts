@@ -3,6 +3,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path';
 
 import { syncDirectory } from '../../common/atomic-file.js';
+import { errnoOf } from '../../common/errno.js';
 import { type Digest, hexOf } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 
@@ -25,7 +26,7 @@ export class LayoutBlobs {
     try {
       return (await stat(this.path(digest))).size;
     } catch (error) {
-      if (isMissing(error)) return undefined;
+      if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     }
   }
@@ -35,7 +36,7 @@ export class LayoutBlobs {
     try {
       return await readFile(this.path(digest));
     } catch (error) {
-      if (isMissing(error)) return undefined;
+      if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;
     }
   }
@@ -70,7 +71,7 @@ export class LayoutBlobs {
   async keepOnly(digests: ReadonlySet<Digest>): Promise<void> {
     const kept = new Set([...digests].map(hexOf));
     const files = await readdir(this.blobs).catch((error: unknown) => {
-      if (isMissing(error)) return [];
+      if (errnoOf(error) === 'ENOENT') return [];
       throw error;
     });
     for (const file of files) if (!kept.has(file)) await rm(join(this.blobs, file), { force: true });
@@ -104,8 +105,4 @@ export class LayoutBlobs {
       await file.close();
     }
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

@@ -25,7 +25,7 @@ export function exportLayout(
   pipeline(tar, output, { signal }).catch(() => undefined);
   fill(tar, name, image, blobs, signal).then(
     () => tar.finalize(),
-    (error: unknown) => output.destroy(error instanceof Error ? error : new Error(String(error))),
+    (error: unknown) => output.destroy(error as Error),
   );
   return output;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { writeFileAtomic } from '../../common/atomic-file.js';
+import { errnoOf } from '../../common/errno.js';
 import { type Digest, isDigest } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 
@@ -40,7 +41,7 @@ export class LayoutIndex {
     try {
       text = await readFile(join(this.directory, 'index.json'), 'utf8');
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Map();
+      if (errnoOf(error) === 'ENOENT') return new Map();
       throw error;
     }
     try {

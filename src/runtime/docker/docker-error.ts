@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { errnoOf } from '../../common/errno.js';
 import { AppError, messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { FailureReason } from '../../domain/preheat-state.js';
 
@@ -27,7 +28,7 @@ function explanationOf(error: unknown): string {
 export function dockerFailure(error: unknown, host: string, name?: string): AppError {
   if (error instanceof AppError) return error;
   if (statusOf(error) !== undefined) return engineFailure(explanationOf(error), name);
-  const code = error instanceof Error && 'code' in error ? String(error.code) : messageOf(error);
+  const code = errnoOf(error) ?? messageOf(error);
   return new PreheatFailure('runtime_unreachable', `Docker at ${host} cannot be asked: ${code}`, {
     cause: error,
   });
