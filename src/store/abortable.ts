@@ -1,4 +1,9 @@
-/** The pieces of `source`; when `signal` aborts, rejects with its reason at once, even while the source is silent. */
+import { Readable } from 'node:stream';
+
+/**
+ * The pieces of `source`; when `signal` aborts, rejects with its reason at once, even while the source is silent.
+ * A source that was not read to its end is closed.
+ */
 export async function* abortable<T>(
   source: AsyncIterable<T>,
   signal: AbortSignal,
@@ -15,9 +20,15 @@ export async function* abortable<T>(
       yield next.value;
     }
   } finally {
-    // Not awaited: a generator that is stuck in a read would return only after it. What it throws then concerns nobody.
-    if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+    if (!ended) close(source, iterator);
   }
+}
+
+/** Not awaited: an iterator that is in the middle of a read would return only after it. What it throws then concerns nobody. */
+function close<T>(source: AsyncIterable<T>, iterator: AsyncIterator<T>): void {
+  // A stream's iterator waits like any other, but the stream itself can be closed at once.
+  if (source instanceof Readable) source.destroy();
+  else void Promise.resolve(iterator.return?.()).catch(() => undefined);
 }
 
 /** What `work` resolves to, or the signal's reason if that comes first. */

@@ -27,10 +27,15 @@ export class BlobSpool {
     this.writer = new CoalescingWriter(handle, this.buffer, 0);
   }
 
+  /** @throws PreheatFailure `insufficient_disk` */
   static async open(layout: StoreLayout, buffers: BufferPool): Promise<BlobSpool> {
-    await layout.ensure();
     const path = layout.spool();
-    return new BlobSpool(layout, buffers, path, await open(path, 'wx+', 0o600));
+    try {
+      await layout.ensure();
+      return new BlobSpool(layout, buffers, path, await open(path, 'wx+', 0o600));
+    } catch (error) {
+      throw asStoreFailure(error, 'a blob');
+    }
   }
 
   get size(): number {

@@ -105,9 +105,10 @@ export class PartialBlob {
   }
 
   /**
-   * Takes in what `source` sends for the bytes from `start`, the beginning of any chunk, to where it ends. Chunks that
-   * are there already are passed over; one that another `write` is in the middle of is waited for. A piece is the
-   * source's own again when the next one is asked for. A chunk that was not completed leaves nothing behind.
+   * Takes in what `source` sends for the bytes from `start`, where a chunk begins or the blob ends, to where it ends.
+   * Chunks that are there already are passed over; one that another `write` is in the middle of is waited for. A piece
+   * is the source's own again when the next one is asked for; a source not read to its end is closed. A chunk that was
+   * not completed leaves nothing behind.
    * @param onBytes told the length of every piece as it arrives
    * @throws PreheatFailure `corrupt` when there are more bytes than the blob has; `insufficient_disk`, with everything
    *   that was written freed; whatever the source throws; the signal's reason
@@ -118,12 +119,10 @@ export class PartialBlob {
     signal: AbortSignal,
     onBytes: (bytes: number) => void = () => undefined,
   ): Promise<void> {
-    if (start < 0 || start > this.size || start % chunkSizeOf(this.size) !== 0) {
-      throw new RangeError(
-        `byte ${start} is not where a chunk of ${this.digest} (${this.size} bytes) begins`,
-      );
+    const beginsChunk = start >= 0 && start < this.size && start % chunkSizeOf(this.size) === 0;
+    if (!beginsChunk && start !== this.size) {
+      throw new RangeError(`no chunk of ${this.digest} (${this.size} bytes) begins at byte ${start}`);
     }
-    this.assertUsable();
     const buffer = this.options.buffers.take();
     let position = start;
     let chunk: OpenChunk | undefined;

@@ -1,19 +1,17 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 
 import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
 
 import { TEMPORARY_SUFFIX } from '../common/atomic-file.js';
-import { errorCodeOf } from './disk-errors.js';
+import { errorCodeOf, isMissing } from './disk-errors.js';
 import { StoreLayout } from './store-layout.js';
 import { StoreLockedError } from './store-locked-error.js';
 
-const MAX_ATTEMPTS = 5;
-
 /** `started` tells a process from a later one that was given the same number; absent where the system does not tell. */
-const holder = z.object({ pid: z.number().int().positive(), started: z.string().optional() });
-type Holder = z.infer<typeof holder>;
+const holderSchema = z.object({ pid: z.number().int().positive(), started: z.string().optional() });
+type Holder = z.infer<typeof holderSchema>;
 
 /**
  * `STORE_DIR/.lock`: one agent per store. A lock whose process is gone is broken. Agents in containers of their own
@@ -27,20 +25,12 @@ export class StoreLock {
 
   /** @throws StoreLockedError */
   async acquire(): Promise<void> {
-    const { lockFile, root } = this.layout;
+    const { lockFile } = this.layout;
     const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid) });
     const prepared = `${lockFile}.${randomBytes(6).toString('hex')}${TEMPORARY_SUFFIX}`;
     await writeFile(prepared, mine, { mode: 0o600 });
     try {
-      for (let attempt = 1; ; attempt += 1) {
-        if (await linked(prepared, lockFile)) break;
-        const text = await readFile(lockFile, 'utf8').catch(() => '');
-        const other = parseHolder(text);
-        if ((other && (await isAlive(other))) || attempt === MAX_ATTEMPTS) {
-          throw new StoreLockedError(root, other?.pid ?? 0);
-        }
-        await this.breakLock(text);
-      }
+      while (!(await linked(prepared, lockFile)) && !(await this.replaceDead(prepared)));
     } finally {
       await rm(prepared, { force: true });
     }
@@ -54,18 +44,41 @@ export class StoreLock {
     this.held = undefined;
   }
 
-  /** Takes the lock file aside if it still is the dead one that was read; another starter may have been quicker. */
-  private async breakLock(dead: string): Promise<void> {
+  /**
+   * Puts `prepared` in the place of the lock of a process that is gone; false when it has to be looked at anew.
+   * Of several starters that found the same dead lock, the one that makes the file named after it may replace it.
+   */
+  private async replaceDead(prepared: string): Promise<boolean> {
     const { lockFile } = this.layout;
-    const aside = `${lockFile}.${randomBytes(6).toString('hex')}${TEMPORARY_SUFFIX}`;
+    const dead = await this.readDead(lockFile);
+    if (dead === undefined) return false;
+    const right = `${lockFile}.${createHash('sha256').update(dead).digest('hex').slice(0, 16)}${TEMPORARY_SUFFIX}`;
+    if (!(await linked(prepared, right))) {
+      // Left by a starter that was killed right here.
+      if ((await this.readDead(right)) !== undefined) await rm(right, { force: true });
+      return false;
+    }
     try {
-      await rename(lockFile, aside);
+      if ((await this.readDead(lockFile)) !== dead) return false;
+      await rename(prepared, lockFile);
+      return true;
+    } finally {
+      await rm(right, { force: true });
+    }
+  }
+
+  /** What a lock file says whose process is gone; undefined when there is none. @throws StoreLockedError when it is not gone */
+  private async readDead(path: string): Promise<string | undefined> {
+    let text: string;
+    try {
+      text = await readFile(path, 'utf8');
     } catch (error) {
-      if (errorCodeOf(error) === 'ENOENT') return;
+      if (isMissing(error)) return undefined;
       throw error;
     }
-    if ((await readFile(aside, 'utf8')) !== dead) await linked(aside, lockFile);
-    await rm(aside, { force: true });
+    const holder = parseHolder(text);
+    if (holder && (await isAlive(holder))) throw new StoreLockedError(this.layout.root, holder.pid);
+    return text;
   }
 }
 
@@ -82,7 +95,7 @@ async function linked(from: string, to: string): Promise<boolean> {
 
 function parseHolder(text: string): Holder | undefined {
   try {
-    return holder.parse(JSON.parse(text));
+    return holderSchema.parse(JSON.parse(text));
   } catch {
     return undefined;
   }
