@@ -68,6 +68,7 @@ export class StoreSpace {
       await this.makeRoom(image, blobs);
       const pin = { image, blobs };
       this.pins.add(pin);
+      for (const known of this.catalog.list()) if (known.image === image) this.catalog.markUsed(known);
       return { release: () => void this.pins.delete(pin) };
     });
     this.turn = turn.catch(() => undefined);
