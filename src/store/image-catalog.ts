@@ -12,7 +12,7 @@ import { StoreLayout } from './store-layout.js';
 
 /**
  * Which images the store holds, whole: kept in `catalog.json`, shown to other tools in `index.json`.
- * The store may lose blobs behind its back (a deleted folder): opening one tells, and `retain` forgets such images.
+ * The store may lose blobs behind its back (a deleted folder): opening one tells, and such images are forgotten when room is made.
  */
 @Injectable()
 export class ImageCatalog {
@@ -29,7 +29,7 @@ export class ImageCatalog {
     const text = await readFile(this.layout.catalogFile, 'utf8').catch(() => '');
     this.images.clear();
     for (const entry of parseCatalog(text)) this.images.set(keyOf(entry.image, entry.platform), entry);
-    this.forgetIncomplete(present);
+    await this.forgetIncomplete(this.list(), present);
     await this.save();
   }
 
@@ -53,9 +53,12 @@ export class ImageCatalog {
     await this.save();
   }
 
-  /** Forgets images of which a blob is not in `present`. */
-  async retain(present: ReadonlySet<Digest>): Promise<void> {
-    if (this.forgetIncomplete(present)) await this.save();
+  /** Forgets those of `images`, as they were listed before `present` was found out, that lack a blob. */
+  async forgetIncomplete(images: readonly CatalogImage[], present: ReadonlySet<Digest>): Promise<void> {
+    const incomplete = images.filter(({ blobs }) => !blobs.every(({ digest }) => present.has(digest)));
+    // One that was added anew since is another matter.
+    const gone = incomplete.filter((entry) => this.find(entry.image, entry.platform)?.blobs === entry.blobs);
+    if (gone.length > 0) await this.remove(gone);
   }
 
   /** Notes a use, for the order of eviction; written down with the next change. */
@@ -78,14 +81,6 @@ export class ImageCatalog {
     } catch (error) {
       throw asStoreFailure(error, 'the list of images');
     }
-  }
-
-  private forgetIncomplete(present: ReadonlySet<Digest>): boolean {
-    const before = this.images.size;
-    for (const [key, { blobs }] of this.images) {
-      if (!blobs.every(({ digest }) => present.has(digest))) this.images.delete(key);
-    }
-    return this.images.size < before;
   }
 }
 

@@ -76,8 +76,9 @@ export class StoreSpace {
   }
 
   private async makeRoom(image: string, blobs: readonly SizedBlob[]): Promise<void> {
+    const known = this.catalog.list();
     const { complete, partial } = await this.inventory.list();
-    await this.catalog.retain(new Set(complete.keys()));
+    await this.catalog.forgetIncomplete(known, new Set(complete.keys()));
     const onDisk = new Map([...partial, ...complete]);
     const demand = this.demandOf(blobs, onDisk);
     if (demand.imageBytes === 0) return;
