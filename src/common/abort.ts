@@ -5,9 +5,12 @@ export function anySignal(...signals: readonly (AbortSignal | undefined)[]): Abo
 
 /** True if `error` is what `signal` was aborted with, or an AbortError because of it. */
 export function isAbort(error: unknown, signal: AbortSignal): boolean {
-  return (
-    signal.aborted && (error === signal.reason || (error instanceof Error && error.name === 'AbortError'))
-  );
+  return signal.aborted && (error === signal.reason || isAbortError(error));
+}
+
+/** By shape: Node's own may come from another realm, and then are no instances of this one's Error. */
+function isAbortError(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'name' in error && error.name === 'AbortError';
 }
 
 /** Runs `work` with a signal that also aborts after `timeoutMs`, with `error()` as its reason. The timer never outlives the work. */

@@ -1,3 +1,4 @@
+import { abandonable } from './abandonable.js';
 import { type Clock, systemClock } from './clock.js';
 
 /**
@@ -25,11 +26,12 @@ export class TokenBucket {
     if (this.ratePerSecond === 0) return;
     const turn = this.tail.then(() => this.pay(count, signal));
     this.tail = turn.catch(() => undefined);
-    await turn;
+    await (signal ? abandonable(turn, signal) : turn);
   }
 
   /** More than the capacity may be taken at once: the bucket goes into debt, and the next caller waits for it. */
   private async pay(count: number, signal: AbortSignal | undefined): Promise<void> {
+    // Whoever left while it waited for its turn.
     signal?.throwIfAborted();
     this.refill();
     if (this.available < 0) {

@@ -3,13 +3,15 @@ import { InvalidInputError } from '../domain/errors.js';
 const DURATION_UNITS: Readonly<Record<string, number>> = {
   ns: 1e-6,
   us: 1e-3,
-  µs: 1e-3,
+  // Both the micro sign and the Greek letter, as Go has it.
+  '\u00b5s': 1e-3,
+  '\u03bcs': 1e-3,
   ms: 1,
   s: 1000,
   m: 60_000,
   h: 3_600_000,
 };
-const DURATION_PART = /(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)/gy;
+const DURATION_PART = /(\d+(?:\.\d+)?|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/gy;
 
 /** A duration as Go writes it (`1m30s`, `250ms`, `0`), in milliseconds. @throws InvalidInputError `INVALID_DURATION` */
 export function parseDurationMs(text: string): number {

@@ -47,7 +47,9 @@ export class PreheatFailure extends AppError {
 
 /** The message of anything thrown, for logs. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // By shape: an error of another realm (a worker, a VM) is no instance of this one's Error.
+  const hasMessage = typeof error === 'object' && error !== null && 'message' in error;
+  return hasMessage ? String(error.message) : String(error);
 }
 
 /** The reason that `error` stands for; what nobody classified is `fallback`. */

@@ -16,6 +16,7 @@ const PATH_COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const HOST_LABEL = /^(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])$/;
 const IPV6_HOST = /^\[[0-9a-fA-F:]+\]$/;
+const IMAGE_ID = /^[0-9a-f]{64}$/;
 
 /** Grammar: distribution/reference. @throws InvalidInputError `INVALID_REFERENCE`, naming the value and what is wrong. */
 export function parseImageReference(text: string): ImageReference {
@@ -42,6 +43,8 @@ export function parseImageReference(text: string): ImageReference {
       'the tag must be 1 to 128 of letters, digits, "_", "." and "-", and must not begin with "." or "-"',
     );
   }
+
+  if (IMAGE_ID.test(name)) return reject('64 hex digits are an image id, not a name');
 
   const { registry, repository } = splitName(name);
   if (!isRegistryHost(registry))
@@ -82,7 +85,7 @@ function splitName(name: string): { registry: string; repository: string } {
   return { registry: first === 'index.docker.io' ? 'docker.io' : first, repository: name.slice(slash + 1) };
 }
 
-/** True for `host`, `host:port`, `[v6]` and `[v6]:port` with a port from 1 to 65535. */
+/** True for `host`, `host:port`, `[v6]` and `[v6]:port` with a port from 1 to 65535 that a URL can name. */
 export function isRegistryHost(text: string): boolean {
   const match = /^(\[[^\]]*\]|[^:]+)(?::(\d{1,5}))?$/.exec(text);
   if (!match?.[1] || text.length > 261) return false;
@@ -91,7 +94,9 @@ export function isRegistryHost(text: string): boolean {
   return (
     port >= 1 &&
     port <= 65535 &&
-    (IPV6_HOST.test(host) || host.split('.').every((label) => HOST_LABEL.test(label)))
+    (IPV6_HOST.test(host) || host.split('.').every((label) => HOST_LABEL.test(label))) &&
+    // Such as [:::] and 256.256.256.256: the grammar lets them pass, and no request could be made.
+    URL.canParse(`http://${text}/`)
   );
 }
 

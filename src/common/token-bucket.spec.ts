@@ -1,0 +1,83 @@
+import fc from 'fast-check';
+
+import { VirtualClock } from '../../test/support/virtual-clock.js';
+import { TokenBucket } from './token-bucket.js';
+
+const RATE = 1_000;
+
+describe('TokenBucket', () => {
+  let clock: VirtualClock;
+  beforeEach(() => {
+    clock = new VirtualClock();
+  });
+
+  it('holds the rate over the sum of all who share it, whatever they take', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1, maxLength: 8 }),
+        async (sizes) => {
+          const own = new VirtualClock();
+          const bucket = new TokenBucket(RATE, own);
+          const stop = new AbortController();
+          let taken = 0;
+          const sharers = sizes.map(async (size) => {
+            for (;;) {
+              await bucket.take(size, stop.signal);
+              taken += size;
+            }
+          });
+          await own.advance(10_000);
+          stop.abort(new Error('stop'));
+          await Promise.allSettled(sharers);
+          // Off by no more than the burst, and one turn of debt.
+          expect(taken).toBeGreaterThanOrEqual(10 * RATE - Math.max(...sizes));
+          expect(taken).toBeLessThanOrEqual(10 * RATE + RATE / 10 + Math.max(...sizes));
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  it('serves in order of arrival', async () => {
+    const bucket = new TokenBucket(RATE, clock);
+    const order: string[] = [];
+    const done = ['a', 'b', 'c'].map((name) => bucket.take(500).then(() => order.push(name)));
+    await clock.run(Promise.all(done));
+    expect(order).toEqual(['a', 'b', 'c']);
+  });
+
+  it('saves up a tenth of a second and no more', async () => {
+    const bucket = new TokenBucket(RATE, clock);
+    await clock.advance(60_000);
+    await bucket.take(100);
+    await bucket.take(1);
+    const third = clock.run(bucket.take(1_000).then(() => clock.monotonicMs()));
+    expect(await third).toBe(60_001);
+  });
+
+  it('lets a caller that aborts go at once, without paying or holding up the others', async () => {
+    const bucket = new TokenBucket(RATE, clock);
+    await bucket.take(1_100);
+    const leaving = new AbortController();
+    const reason = new Error('left');
+    const left = bucket.take(1_000_000, leaving.signal);
+    const waitsBehind = bucket.take(1, leaving.signal);
+    const next = bucket.take(1).then(() => clock.monotonicMs());
+    await clock.advance(500);
+    leaving.abort(reason);
+    await expect(left).rejects.toBe(reason);
+    await expect(waitsBehind).rejects.toBe(reason);
+    expect(await clock.run(next)).toBe(1_000);
+  });
+
+  it('refuses a caller that had aborted before', async () => {
+    const reason = new Error('left');
+    await expect(new TokenBucket(RATE, clock).take(1, AbortSignal.abort(reason))).rejects.toBe(reason);
+  });
+
+  it('has no limit at 0', async () => {
+    const bucket = new TokenBucket(0, clock);
+    for (let turn = 0; turn < 100; turn += 1) await bucket.take(Number.MAX_SAFE_INTEGER);
+    expect(clock.monotonicMs()).toBe(0);
+  });
+});
