@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+
+import { Inject, Injectable, Logger } from '@nestjs/common';
+
+import { AppConfig } from '../config/app-config.js';
+import type { Digest } from '../domain/digest.js';
+import { messageOf } from '../domain/errors.js';
+import { parseDistributionPath } from './distribution-path.js';
+import { DistributionResponder } from './distribution.responder.js';
+
+/** The first path component of every name we lend to the runtime; what is found under it on our port is ours to clean up. */
+export const LOOPBACK_PREFIX = 'preheat';
+
+/** One pull in flight: the runtime may read the store under this name, and nobody else knows the name. */
+export interface MirrorSession {
+  /** `127.0.0.1:<port>/preheat/<nonce>@<digest>` */
+  readonly name: string;
+  /** What the runtime asked for and did not get. */
+  readonly missing: ReadonlySet<Digest>;
+  close(): void;
+}
+
+/**
+ * The registry that the container runtime of this node pulls from. It listens on 127.0.0.1 alone and, but for the
+ * version check, answers only under the 128-bit nonce of a pull in flight: to other users of the host it is empty.
+ */
+@Injectable()
+export class MirrorServer {
+  private readonly logger = new Logger(MirrorServer.name);
+  private readonly sessions = new Map<string, Set<Digest>>();
+  private readonly port: number;
+  private server: Server | undefined;
+
+  constructor(
+    @Inject(AppConfig) config: AppConfig,
+    private readonly responder: DistributionResponder,
+  ) {
+    this.port = config.mirrorPort;
+  }
+
+  /** Binds the port. Done before anything touches the store: two agents of one host never get past this line. */
+  async listen(): Promise<void> {
+    const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+      this.answer(request, response).catch((error: unknown) => {
+        this.logger.warn({ error: messageOf(error) }, 'a request to the mirror failed');
+        response.destroy();
+      });
+    });
+    server.listen(this.port, '127.0.0.1');
+    await once(server, 'listening');
+    this.server = server;
+  }
+
+  /** Ends every pull in flight. */
+  async close(): Promise<void> {
+    const { server } = this;
+    if (!server) return;
+    this.server = undefined;
+    this.sessions.clear();
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  }
+
+  open(root: Digest): MirrorSession {
+    const nonce = randomBytes(16).toString('hex');
+    const missing = new Set<Digest>();
+    this.sessions.set(nonce, missing);
+    return {
+      name: `127.0.0.1:${this.port}/${LOOPBACK_PREFIX}/${nonce}@${root}`,
+      missing,
+      close: () => void this.sessions.delete(nonce),
+    };
+  }
+
+  /** Whether `name` is that of a pull in flight. */
+  isInUse(name: string): boolean {
+    const prefix = `127.0.0.1:${this.port}/${LOOPBACK_PREFIX}/`;
+    return name.startsWith(prefix) && this.sessions.has(name.slice(prefix.length).split(/[@:]/)[0] ?? '');
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = parseDistributionPath(new URL(request.url ?? '/', 'http://mirror').pathname);
+    const readOnly = request.method === 'GET' || request.method === 'HEAD';
+    const missing = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
+    if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !missing)) {
+      this.responder.refuse(request, response, 404, 'NAME_UNKNOWN', 'nothing is served under this name');
+      return;
+    }
+    await this.responder.respond(request, response, path, {
+      limited: false,
+      onMissing: (digest) => missing?.add(digest),
+    });
+  }
+
+  private sessionOf(name: string): Set<Digest> | undefined {
+    const [prefix, nonce = '', ...rest] = name.split('/');
+    return prefix === LOOPBACK_PREFIX && rest.length === 0 ? this.sessions.get(nonce) : undefined;
+  }
+}
