@@ -6,11 +6,21 @@ import { RecordCache } from './record-cache.js';
 import { StoreInventory } from './store-inventory.js';
 import { StoreLayout } from './store-layout.js';
 import { StoreLock } from './store-lock.js';
+import { StoreProbe } from './store-probe.js';
 import { StoreSpace } from './store-space.js';
 
 /** The blob store. Nothing in `STORE_DIR` is touched before `BlobStore.open`, which start-up calls once the mirror's port is bound. */
 @Module({
-  providers: [StoreLayout, StoreLock, StoreInventory, ImageCatalog, BlobStore, StoreSpace, RecordCache],
-  exports: [BlobStore, ImageCatalog, StoreSpace, RecordCache, StoreInventory],
+  providers: [
+    StoreLayout,
+    StoreLock,
+    StoreInventory,
+    StoreProbe,
+    ImageCatalog,
+    BlobStore,
+    StoreSpace,
+    RecordCache,
+  ],
+  exports: [BlobStore, ImageCatalog, StoreInventory, StoreProbe, StoreSpace, RecordCache],
 })
 export class StoreModule {}

@@ -1,0 +1,127 @@
+import { Logger } from '@nestjs/common';
+
+import { isAbort } from '../common/abort.js';
+import { backoffMs } from '../common/backoff.js';
+import type { Clock } from '../common/clock.js';
+import { messageOf, PreheatFailure, reasonOf } from '../domain/errors.js';
+import type { FailureReason } from '../domain/preheat-state.js';
+import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { PeerError } from '../peers/peer-error.js';
+import type { PeerService } from '../peers/peer.service.js';
+import type { BlobDownloader } from './blob-downloader.js';
+import type { BlobSource, WantedBlob } from './blob-source.js';
+import type { Contributions } from './contributions.js';
+import type { Flights } from './flights.js';
+import { PeerSource } from './peer.source.js';
+
+/** Failures of one blob at one peer, archive or registry after which it is not asked for it again. */
+const MAX_FAILURES = 3;
+/** What another try at the registry may mend, since the blob goes on from where it stopped. */
+const PASSING: ReadonlySet<FailureReason> = new Set(['registry_unreachable', 'registry_error', 'timeout']);
+/** What no other source mends. */
+const LOCAL: ReadonlySet<FailureReason> = new Set(['insufficient_disk', 'store_full', 'lock_unavailable']);
+
+export interface BringerParts {
+  readonly downloader: BlobDownloader;
+  readonly peers: PeerService;
+  readonly flights: Flights;
+  readonly metrics: PreheatMetrics;
+  readonly clock: Clock;
+}
+
+/** Brings single blobs of one image, and decides what a source's failure means. */
+export class BlobBringer {
+  private readonly logger = new Logger(BlobBringer.name);
+  /** `digest source` to its failures. */
+  private readonly failures = new Map<string, number>();
+  private readonly countedFailures = new Set<string>();
+
+  constructor(
+    private readonly image: string,
+    private readonly contributions: Contributions,
+    private readonly parts: BringerParts,
+    private readonly onBytes: (count: number) => void,
+  ) {}
+
+  /** True when `source` failed for this blob too often. */
+  isExcluded(blob: WantedBlob, source: string): boolean {
+    return (this.failures.get(`${blob.digest} ${source}`) ?? 0) >= MAX_FAILURES;
+  }
+
+  /**
+   * @returns false when this source failed and another one may do
+   * @throws PreheatFailure when no other source would help
+   */
+  async bring(blob: WantedBlob, source: BlobSource, signal: AbortSignal): Promise<boolean> {
+    if (this.parts.flights.has(blob.digest)) return false;
+    try {
+      await this.parts.flights.run(blob.digest, () => this.bringFrom(blob, source, signal));
+      return true;
+    } catch (error) {
+      if (isAbort(error, signal)) throw error;
+      if (LOCAL.has(reasonOf(error, 'no_source'))) throw error;
+      await this.judge(blob, source, error);
+      if (source.kind === 'registry') throw error;
+      return false;
+    }
+  }
+
+  private async bringFrom(blob: WantedBlob, source: BlobSource, signal: AbortSignal): Promise<void> {
+    for (let failures = 0; ;) {
+      const startedMs = this.parts.clock.monotonicMs();
+      let arrived = 0;
+      try {
+        await this.parts.downloader.download(blob, source, signal, (count) => {
+          arrived += count;
+          this.onBytes(count);
+        });
+        return;
+      } catch (error) {
+        failures = arrived > 0 ? 1 : failures + 1;
+        const passing = source.kind === 'registry' && PASSING.has(reasonOf(error, 'registry_unreachable'));
+        if (!passing || failures >= MAX_FAILURES || isAbort(error, signal)) throw error;
+        await this.parts.clock.sleep(backoffMs(failures, { initialMs: 500, maxMs: 5000 }), signal);
+      } finally {
+        if (arrived > 0)
+          this.contributions.add(blob.digest, source, startedMs, this.parts.clock.monotonicMs());
+      }
+    }
+  }
+
+  private async judge(blob: WantedBlob, source: BlobSource, error: unknown): Promise<void> {
+    const key = `${blob.digest} ${source.name}`;
+    this.failures.set(key, (this.failures.get(key) ?? 0) + 1);
+    const corrupt = reasonOf(error, 'no_source') === 'corrupt';
+    const guilty = corrupt && this.contributions.blame(blob.digest);
+    if (!corrupt && this.contributions.mustComeAlone(blob.digest)) await this.parts.downloader.forget(blob);
+    if (guilty) this.failures.set(key, MAX_FAILURES);
+    this.logger.warn(
+      { image: this.image, digest: blob.digest, source: source.name, error: messageOf(error) },
+      'a source failed',
+    );
+    if (!(source instanceof PeerSource)) return;
+    if (guilty) this.parts.peers.quarantine(source.peer, this.image);
+    else if (!corrupt) this.parts.peers.report(source.peer, error);
+    this.countFailure(source.name, corrupt ? 'corrupt' : kindOf(error));
+  }
+
+  /** Once per image, peer and reason, however many blobs it failed for. */
+  private countFailure(peer: string, reason: PeerError['kind']): void {
+    const key = `${peer} ${reason}`;
+    if (this.countedFailures.has(key)) return;
+    this.countedFailures.add(key);
+    this.parts.metrics.peerFetchFailed(this.image, peer, reason);
+  }
+}
+
+function kindOf(error: unknown): PeerError['kind'] {
+  if (error instanceof PeerError) return error.kind;
+  return reasonOf(error, 'no_source') === 'timeout' ? 'timeout' : 'network';
+}
+
+/** A failure nobody classified, as one of the image. */
+export function asFailure(error: unknown, fallback: FailureReason): PreheatFailure {
+  return error instanceof PreheatFailure
+    ? error
+    : new PreheatFailure(fallback, messageOf(error), { cause: error });
+}

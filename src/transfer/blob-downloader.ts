@@ -1,0 +1,86 @@
+import { Inject, Injectable } from '@nestjs/common';
+
+import { anySignal, StallTimer } from '../common/abort.js';
+import { Clock } from '../common/clock.js';
+import { TokenBucket } from '../common/token-bucket.js';
+import { AppConfig } from '../config/app-config.js';
+import { PreheatFailure } from '../domain/errors.js';
+import { BlobStore } from '../store/blob-store.js';
+import type { BlobSource, WantedBlob } from './blob-source.js';
+
+/** A stream that brings nothing for this long is given up for another source, or for another try at the same. */
+const STREAM_STALL_MS = 30_000;
+
+/** Brings one blob from one source into the store, from where an earlier attempt left off. */
+@Injectable()
+export class BlobDownloader {
+  private readonly downlink: TokenBucket;
+
+  constructor(
+    @Inject(AppConfig) config: AppConfig,
+    @Inject(Clock) clock: Clock,
+    private readonly store: BlobStore,
+  ) {
+    this.downlink = new TokenBucket(config.limits.receiveRateBytesPerSecond, clock);
+  }
+
+  /**
+   * Resolves when the blob is in the store, whole and verified. What arrived before a failure is kept for the next
+   * attempt, unless the blob turned out wrong as a whole (`corrupt`).
+   * @param onBytes called with the number of bytes that arrived
+   */
+  async download(
+    blob: WantedBlob,
+    source: BlobSource,
+    signal: AbortSignal,
+    onBytes: (count: number) => void,
+  ): Promise<void> {
+    const partial = await this.store.openPartial(blob.digest, blob.size);
+    try {
+      const start = partial.prefixBytes;
+      if (start < blob.size) {
+        const stall = new StallTimer(
+          STREAM_STALL_MS,
+          () => new PreheatFailure('timeout', `${source.name} sent nothing for ${STREAM_STALL_MS / 1000} s`),
+        );
+        try {
+          const alive = anySignal(signal, stall.signal);
+          const { start: from, stream } = await source.open(blob, start, alive);
+          const arriving = this.receive(stream, start - from, alive, (count) => {
+            stall.touch();
+            onBytes(count);
+          });
+          await partial.write(start, arriving, alive);
+        } finally {
+          stall.stop();
+        }
+      }
+      await partial.commit();
+    } finally {
+      await partial.close();
+    }
+  }
+
+  /** Drops what an earlier attempt brought, so that the next one owes every byte to a single source. */
+  async forget(blob: WantedBlob): Promise<void> {
+    const partial = await this.store.openPartial(blob.digest, blob.size);
+    await partial.discard();
+  }
+
+  /** The stream without its first `skip` bytes (a source without Range sends them again), at the rate we may receive. */
+  private async *receive(
+    stream: AsyncIterable<Uint8Array>,
+    skip: number,
+    signal: AbortSignal,
+    onBytes: (count: number) => void,
+  ): AsyncGenerator<Uint8Array> {
+    let toSkip = skip;
+    for await (const bytes of stream) {
+      await this.downlink.take(bytes.length, signal);
+      onBytes(bytes.length);
+      const fresh = bytes.subarray(Math.min(toSkip, bytes.length));
+      toSkip -= bytes.length - fresh.length;
+      if (fresh.length > 0) yield fresh;
+    }
+  }
+}

@@ -1,0 +1,30 @@
+import { Injectable } from '@nestjs/common';
+
+import type { Digest } from '../domain/digest.js';
+
+/** One download per blob in this process, however many images want it. */
+@Injectable()
+export class Flights {
+  private readonly active = new Map<Digest, Promise<void>>();
+
+  has(digest: Digest): boolean {
+    return this.active.has(digest);
+  }
+
+  /** Resolves when the download of `digest` that is under way has ended, well or not; at once when there is none. */
+  async ended(digest: Digest): Promise<void> {
+    await this.active.get(digest)?.catch(() => undefined);
+  }
+
+  /** Runs `download` as the one of `digest`. The caller has made sure that there is none. */
+  async run(digest: Digest, download: () => Promise<void>): Promise<void> {
+    if (this.active.has(digest)) throw new Error(`${digest} is being downloaded already`);
+    const flight = download();
+    this.active.set(digest, flight);
+    try {
+      await flight;
+    } finally {
+      this.active.delete(digest);
+    }
+  }
+}

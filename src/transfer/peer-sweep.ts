@@ -1,0 +1,69 @@
+import { Injectable, Logger } from '@nestjs/common';
+import PQueue from 'p-queue';
+
+import type { Digest } from '../domain/digest.js';
+import { messageOf } from '../domain/errors.js';
+import type { BlobAvailability } from '../peers/availability.js';
+import type { Peer } from '../peers/peer-identity.js';
+import { PeerService } from '../peers/peer.service.js';
+
+/** Requests to peers under way at once while the whole cluster is asked. */
+const SWEEP_CONCURRENCY = 32;
+const SWEEP_TIMEOUT_MS = 5000;
+
+/** What one peer said of one blob. */
+export interface PeerAnswer extends BlobAvailability {
+  readonly peer: Peer;
+}
+export type Availability = ReadonlyMap<Digest, readonly PeerAnswer[]>;
+
+/** Asks many peers what they have. A peer that fails has said nothing, and is left alone for a while. */
+@Injectable()
+export class PeerSweep {
+  private readonly logger = new Logger(PeerSweep.name);
+
+  constructor(private readonly peers: PeerService) {}
+
+  async availability(
+    peers: readonly Peer[],
+    image: string,
+    digests: readonly Digest[],
+    signal: AbortSignal,
+  ): Promise<Availability> {
+    const found = new Map<Digest, PeerAnswer[]>(digests.map((digest) => [digest, []]));
+    await this.each(peers, signal, async (peer, limited) => {
+      for (const [digest, answer] of await this.peers.availability(peer, { image, digests }, limited)) {
+        found.get(digest)?.push({ ...answer, peer });
+      }
+    });
+    return found;
+  }
+
+  /** The peers whose container runtime has the image. */
+  async runtimes(peers: readonly Peer[], image: string, signal: AbortSignal): Promise<Peer[]> {
+    const having: Peer[] = [];
+    await this.each(peers, signal, async (peer, limited) => {
+      if (await this.peers.hasInRuntime(peer, image, limited)) having.push(peer);
+    });
+    return having;
+  }
+
+  private async each(
+    peers: readonly Peer[],
+    signal: AbortSignal,
+    ask: (peer: Peer, signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const queue = new PQueue({ concurrency: SWEEP_CONCURRENCY });
+    await queue.addAll(
+      peers.map((peer) => async () => {
+        try {
+          await ask(peer, AbortSignal.any([signal, AbortSignal.timeout(SWEEP_TIMEOUT_MS)]));
+        } catch (error) {
+          signal.throwIfAborted();
+          this.peers.report(peer, error);
+          this.logger.debug({ peer: peer.node, error: messageOf(error) }, 'a peer did not answer');
+        }
+      }),
+    );
+  }
+}

@@ -1,0 +1,29 @@
+import type { Readable } from 'node:stream';
+
+import type { Peer } from '../peers/peer-identity.js';
+import type { PeerService } from '../peers/peer.service.js';
+import type { BlobSource, WantedBlob } from './blob-source.js';
+
+/** One peer that said it has the whole blob. */
+export class PeerSource implements BlobSource {
+  readonly kind = 'peer';
+
+  constructor(
+    private readonly peers: PeerService,
+    readonly peer: Peer,
+  ) {}
+
+  get name(): string {
+    return this.peer.node;
+  }
+
+  async has(blob: WantedBlob, signal: AbortSignal): Promise<boolean> {
+    const answers = await this.peers.availability(this.peer, { digests: [blob.digest] }, signal);
+    const answer = answers.get(blob.digest);
+    return answer?.complete === true && answer.size === blob.size;
+  }
+
+  open(blob: WantedBlob, start: number, signal: AbortSignal): Promise<{ start: number; stream: Readable }> {
+    return this.peers.openBlob(this.peer, blob.digest, start, signal);
+  }
+}

@@ -1,0 +1,47 @@
+import type { Readable } from 'node:stream';
+
+import { anySignal } from '../common/abort.js';
+import { PreheatFailure } from '../domain/errors.js';
+import { type ImageReference } from '../domain/image-reference.js';
+import type { Lease } from '../lock/lease.js';
+import type { RegistryClient } from '../registry/registry-client.js';
+import type { BlobSource, WantedBlob } from './blob-source.js';
+
+/** The registry of one image, open only as long as this node holds the image's lease. */
+export class RegistrySource implements BlobSource {
+  readonly kind = 'registry';
+
+  constructor(
+    private readonly client: RegistryClient,
+    private readonly reference: ImageReference,
+    private readonly lease: Lease,
+  ) {}
+
+  get name(): string {
+    return this.reference.registry;
+  }
+
+  has(): Promise<boolean> {
+    return Promise.resolve(this.lease.mayReadRegistry());
+  }
+
+  async open(
+    blob: WantedBlob,
+    start: number,
+    signal: AbortSignal,
+  ): Promise<{ start: number; stream: Readable }> {
+    if (!this.lease.mayReadRegistry()) {
+      throw new PreheatFailure('lock_unavailable', 'the lock was lost or could not be renewed in time');
+    }
+    const leased = anySignal(signal, this.lease.signal);
+    const { start: from, size, stream } = await this.client.blob(this.reference, blob.digest, start, leased);
+    if (size !== blob.size) {
+      stream.destroy();
+      throw new PreheatFailure(
+        'corrupt',
+        `the registry has ${size} bytes of ${blob.digest}; its manifest says ${blob.size}`,
+      );
+    }
+    return { start: from, stream };
+  }
+}

@@ -1,0 +1,40 @@
+import type { Digest } from '../domain/digest.js';
+import type { ImageReference } from '../domain/image-reference.js';
+import type { Platform } from '../domain/platform.js';
+import type { Source } from '../domain/preheat-state.js';
+
+/** One image to be brought into the store. */
+export interface TransferRequest {
+  /** Canonical reference, as metrics and records name it. */
+  readonly image: string;
+  readonly reference: ImageReference;
+  readonly platform: Platform;
+  /** The platform is the node's own: its runtime will pick the right manifest of an index by itself. */
+  readonly native: boolean;
+  /** What the reference means: trusted, from the list, a record, an archive or the registry. */
+  readonly digest: Digest;
+  /** What this node's runtime needs: see `RuntimeSnapshot.identifiesBy`. */
+  readonly identifiesBy: 'config' | 'manifest';
+  /** Unique among the nodes that may claim the same blob: the record's key and this node's name. */
+  readonly claimKey: string;
+}
+
+/**
+ * How far one attempt got. `waiting`: others are bringing what is missing, ask them again soon.
+ * `no_source`: nobody that this node may ask has what is missing; somebody has to take the lock.
+ */
+export type TransferOutcome =
+  | {
+      readonly kind: 'complete';
+      /** What the runtime is to pull: the requested digest, its manifest for a foreign platform, or the derived one. */
+      readonly root: Digest;
+    }
+  | { readonly kind: 'waiting' }
+  | { readonly kind: 'no_source' };
+
+/** Bytes of the image in the store, and of the whole image once its manifests are known. */
+export interface TransferProgress {
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly source: Source;
+}

@@ -1,0 +1,282 @@
+import type { Digest } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
+import {
+  type ImageManifest,
+  isManifestType,
+  MAX_MANIFEST_BYTES,
+  parseImageConfig,
+  parseManifest,
+} from '../domain/manifest.js';
+import { formatPlatform } from '../domain/platform.js';
+import type { Lease } from '../lock/lease.js';
+import type { Peer } from '../peers/peer-identity.js';
+import type { Pin } from '../store/store-space.js';
+import { BlobBringer } from './blob-bringer.js';
+import { BlobCollector, type CollectorOptions, type OriginAccess } from './blob-collector.js';
+import type { WantedBlob } from './blob-source.js';
+import { Contributions } from './contributions.js';
+import { distinctBlobs, type ImagePlan, isDerivedFrom, totalBytes } from './image-plan.js';
+import { ManifestCollector, ManifestMissing } from './manifest-collector.js';
+import { neighboursOf } from './neighbours.js';
+import { RegistrySource } from './registry.source.js';
+import type { SessionParts } from './session-parts.js';
+import type { TransferOutcome, TransferProgress, TransferRequest } from './transfer-request.js';
+
+/** What this node may do in one attempt, and whom it knows to be at work. */
+export interface AttemptOptions {
+  /** Set when this node holds the image's lock: only then is the registry read. */
+  readonly lease?: Lease;
+  /** Instance of the holder that the record names: always among the peers asked. */
+  readonly holderInstance?: string;
+}
+
+/**
+ * One image on its way into the store, from its first attempt until the runtime has it: what is in the store stays
+ * pinned there, and what was learned about sources is remembered.
+ */
+export class TransferSession {
+  private readonly contributions = new Contributions();
+  private readonly manifests: ManifestCollector;
+  private readonly bringer: BlobBringer;
+  private pin: Pin | undefined;
+  private plan: ImagePlan | undefined;
+  private derived: Digest | undefined;
+  private bytesDone = 0;
+  private bytesTotal = 0;
+
+  /** @param onProgress called whenever bytes arrived */
+  constructor(
+    private readonly request: TransferRequest,
+    private readonly parts: SessionParts,
+    onProgress: (count: number) => void,
+  ) {
+    const { image, reference, platform } = request;
+    this.manifests = new ManifestCollector(image, reference, platform, this.contributions, parts);
+    this.bringer = new BlobBringer(image, this.contributions, parts, (count) => {
+      this.bytesDone = Math.min(this.bytesTotal, this.bytesDone + count);
+      onProgress(count);
+    });
+  }
+
+  get progress(): TransferProgress {
+    return { bytesDone: this.bytesDone, bytesTotal: this.bytesTotal, source: this.contributions.source };
+  }
+
+  /** Milliseconds for which each contributing peer was read from. */
+  peerDurations(): [peer: string, durationMs: number][] {
+    return this.contributions.peerDurations();
+  }
+
+  /** One attempt. @throws PreheatFailure when more attempts of the same kind would not help now */
+  async attempt({ lease, holderInstance }: AttemptOptions, signal: AbortSignal): Promise<TransferOutcome> {
+    const peers = () =>
+      lease ? this.parts.peers.peers() : neighboursOf(this.parts.peers.peers(), holderInstance);
+    try {
+      this.plan ??= await this.manifests.plan(this.request.digest, peers(), lease, signal);
+    } catch (error) {
+      if (error instanceof ManifestMissing) return { kind: 'no_source' };
+      throw error;
+    }
+    return this.collect(this.plan, peers, lease, signal);
+  }
+
+  /** The runtime asked for a manifest or blob of the index that is not part of the plan: it is fetched as well. */
+  async include(
+    digest: Digest,
+    { lease, holderInstance }: AttemptOptions,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const peers = lease ? this.parts.peers.peers() : neighboursOf(this.parts.peers.peers(), holderInstance);
+    try {
+      await this.manifests.manifest(digest, peers, lease, signal);
+    } catch (error) {
+      if (!(error instanceof ManifestMissing)) throw error;
+      throw new PreheatFailure('no_source', `the runtime asks for ${digest}, which no peer has`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Ends the session: its blobs may be evicted again. */
+  release(): void {
+    this.pin?.release();
+    this.pin = undefined;
+  }
+
+  private async collect(
+    plan: ImagePlan,
+    peers: () => readonly Peer[],
+    lease: Lease | undefined,
+    signal: AbortSignal,
+  ): Promise<TransferOutcome> {
+    const missing = await this.prepare(plan.blobs);
+    if (missing.length === 0) return this.completed(plan, undefined);
+    const repacked = (await this.derivedInStore(plan)) ?? (await this.deriveFromArchive(plan, peers, signal));
+    if (repacked) return this.completed(plan, repacked);
+
+    const origin = lease && this.originOf(plan, peers, lease);
+    const outcome = await this.gather(missing, peers, signal, origin);
+    if (this.derived) return this.completed(plan, this.derived);
+    if (outcome === 'complete') return this.completed(plan, undefined);
+    const derived = await this.deriveFromPeers(plan, peers, signal);
+    return derived ? this.completed(plan, derived) : { kind: outcome };
+  }
+
+  /** Makes sure there is room for `blobs`, pins them and says which are not in the store. */
+  private async prepare(blobs: readonly WantedBlob[]): Promise<WantedBlob[]> {
+    this.pin ??= await this.parts.space.pin(this.request.image, blobs);
+    const stored = await Promise.all(
+      blobs.map(async ({ digest }) => (await this.parts.store.sizeOf(digest)) !== undefined),
+    );
+    const missing = blobs.filter((_, index) => !stored[index]);
+    this.bytesTotal = totalBytes(blobs);
+    this.bytesDone = this.bytesTotal - totalBytes(missing);
+    return missing;
+  }
+
+  private gather(
+    blobs: readonly WantedBlob[],
+    peers: () => readonly Peer[],
+    signal: AbortSignal,
+    origin?: OriginAccess,
+  ): Promise<'complete' | 'waiting' | 'no_source'> {
+    const { image, claimKey } = this.request;
+    const options: CollectorOptions = { image, claimKey, peers, ...(origin ? { origin } : {}) };
+    return new BlobCollector(blobs, options, this.bringer, this.parts).collect(signal);
+  }
+
+  private originOf(plan: ImagePlan, peers: () => readonly Peer[], lease: Lease): OriginAccess {
+    const source = new RegistrySource(this.parts.registry, this.request.reference, lease);
+    return {
+      source,
+      insteadOfReading: async (_blobs, signal) => {
+        const config = await this.configOf(plan, source, signal);
+        const exported =
+          config && (await this.parts.exports.fetch(this.request, plan.manifest, config, peers(), signal));
+        if (!exported) return false;
+        this.contributions.add(
+          plan.root,
+          { kind: 'peer', name: exported.peer.node },
+          exported.startedMs,
+          exported.endedMs,
+        );
+        this.derived = exported.derived;
+        return exported.derived !== undefined;
+      },
+    };
+  }
+
+  /** The image's config, read from `source` if need be: it says what an exported image must consist of. */
+  private async configOf(
+    plan: ImagePlan,
+    source: RegistrySource,
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    const { config } = plan.manifest;
+    await this.parts.flights.ended(config.digest);
+    const stored = await this.parts.store.readBytes(config.digest, MAX_MANIFEST_BYTES);
+    if (stored) return stored;
+    await this.bringer.bring(config, source, signal);
+    return this.parts.store.readBytes(config.digest, MAX_MANIFEST_BYTES);
+  }
+
+  /** The derived manifest that an earlier session left, when all its blobs are still in the store. */
+  private async derivedInStore({ root }: ImagePlan): Promise<Digest | undefined> {
+    if (this.request.identifiesBy !== 'config') return undefined;
+    const known = this.parts.catalog.find(this.request.image, formatPlatform(this.request.platform));
+    if (known?.root !== root || !known.derived) return undefined;
+    const sizes = await Promise.all(known.blobs.map(({ digest }) => this.parts.store.sizeOf(digest)));
+    return sizes.every((size) => size !== undefined) ? known.derived : undefined;
+  }
+
+  /** An archive may hold the same image, by its config, under a manifest of its own; what it holds else is reported. */
+  private async deriveFromArchive(
+    plan: ImagePlan,
+    peers: () => readonly Peer[],
+    signal: AbortSignal,
+  ): Promise<Digest | undefined> {
+    const { archiveIndex } = this.parts;
+    const { image, identifiesBy } = this.request;
+    const config = plan.manifest.config.digest;
+    await archiveIndex.reportStale(image, plan.root, config, signal);
+    if (identifiesBy !== 'config') return undefined;
+    const archived = await archiveIndex.findByConfig(config, signal);
+    if (!archived || archived.manifest === plan.manifestDigest) return undefined;
+    return (await this.takeDerived(plan, archived.manifest, peers, signal)) ? archived.manifest : undefined;
+  }
+
+  /**
+   * A peer may hold the image as its runtime exported it, repacked under a manifest derived from the same config. That
+   * is as good for a runtime that knows images by their config, and for no other.
+   */
+  private async deriveFromPeers(
+    plan: ImagePlan,
+    peers: () => readonly Peer[],
+    signal: AbortSignal,
+  ): Promise<Digest | undefined> {
+    if (this.request.identifiesBy !== 'config') return undefined;
+    const answers = await this.parts.sweep.availability(peers(), this.request.image, [plan.root], signal);
+    for (const digest of new Set(answers.get(plan.root)?.flatMap(({ derived }) => derived?.digest ?? []))) {
+      if (await this.takeDerived(plan, digest, peers, signal)) return digest;
+    }
+    return undefined;
+  }
+
+  private async takeDerived(
+    plan: ImagePlan,
+    digest: Digest,
+    peers: () => readonly Peer[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const bytes = await this.manifests.manifest(digest, peers(), undefined, signal);
+    const derived = parseManifest(bytes);
+    if (derived.kind !== 'manifest') return false;
+    if ((await this.gather([plan.manifest.config], peers, signal)) !== 'complete') return false;
+    const config = await this.parts.store.readBytes(plan.manifest.config.digest, MAX_MANIFEST_BYTES);
+    if (!config || !isDerivedFrom(derived, plan.manifest, parseImageConfig(config))) return false;
+    const missing = await this.repin(derivedBlobs(plan, digest, bytes.length, derived));
+    if ((await this.gather(missing, peers, signal)) !== 'complete') return false;
+    this.derived = digest;
+    return true;
+  }
+
+  private async repin(blobs: readonly WantedBlob[]): Promise<WantedBlob[]> {
+    this.release();
+    return this.prepare(blobs);
+  }
+
+  private async completed(plan: ImagePlan, derived: Digest | undefined): Promise<TransferOutcome> {
+    const { image, platform } = this.request;
+    let blobs = plan.blobs;
+    if (derived) {
+      const bytes = await this.parts.store.readBytes(derived, MAX_MANIFEST_BYTES);
+      const manifest = bytes && parseManifest(bytes);
+      if (manifest?.kind === 'manifest') blobs = derivedBlobs(plan, derived, bytes?.length ?? 0, manifest);
+    }
+    this.bytesTotal = totalBytes(blobs);
+    this.bytesDone = this.bytesTotal;
+    const [root] = plan.blobs;
+    if (!root) throw new RangeError('a plan begins with its root');
+    await this.parts.catalog.add({
+      image,
+      platform: formatPlatform(platform),
+      root: plan.root,
+      mediaType: root.mediaType,
+      size: root.size,
+      blobs,
+      ...(derived ? { derived } : {}),
+    });
+    return { kind: 'complete', root: derived ?? (this.request.native ? plan.root : plan.manifestDigest) };
+  }
+}
+
+/** The manifests of the original stay with it: they are what the derived one is checked against. */
+function derivedBlobs(plan: ImagePlan, digest: Digest, size: number, derived: ImageManifest): WantedBlob[] {
+  const manifests = plan.blobs.filter(({ mediaType }) => isManifestType(mediaType));
+  return distinctBlobs([
+    ...manifests,
+    { digest, size, mediaType: derived.mediaType },
+    derived.config,
+    ...derived.layers,
+  ]);
+}
