@@ -1,0 +1,104 @@
+import { Inject, Injectable } from '@nestjs/common';
+
+import { Clock } from '../common/clock.js';
+import type { Digest } from '../domain/digest.js';
+import { PreheatFailure, reasonOf } from '../domain/errors.js';
+import { isRegistryReason } from '../domain/preheat-state.js';
+import type { Lease } from '../lock/lease.js';
+import { LockService } from '../lock/lock.service.js';
+import { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import type { TransferOutcome } from '../transfer/transfer-request.js';
+import { DigestResolver } from './digest-resolver.js';
+import type { ImageSession } from './image-session.js';
+import { Slots } from './slots.js';
+import { keyOf } from './wanted-image.js';
+
+/** What a node does that holds an image's lock: it decides what the tag means and may read the registry. */
+@Injectable()
+export class HolderRun {
+  constructor(
+    private readonly lock: LockService,
+    private readonly resolver: DigestResolver,
+    private readonly slots: Slots,
+    private readonly metrics: PreheatMetrics,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Tries for the lock once and, with it, brings the image into the store.
+   * @returns undefined when someone else has the lock, or took it away
+   * @throws PreheatFailure after the failure was made known to the cluster, where it is the registry's
+   */
+  async attempt(session: ImageSession, signal: AbortSignal): Promise<TransferOutcome | undefined> {
+    const { wanted } = session;
+    return this.slots.lease(wanted.priority, signal, async () => {
+      const lease = await this.lock.acquire(keyOf(wanted), signal);
+      if (!lease) return undefined;
+      this.metrics.lockHeld(wanted.image, true);
+      try {
+        const outcome = await this.withLease(session, lease, signal);
+        await lease.release();
+        return outcome;
+      } catch (error) {
+        const lost = lease.signal.aborted && !signal.aborted;
+        await this.giveBack(lease, error, signal);
+        if (lost && !isRegistryReason(reasonOf(error, 'lock_unavailable'))) return undefined;
+        throw error;
+      } finally {
+        this.metrics.lockHeld(wanted.image, false);
+      }
+    });
+  }
+
+  private async withLease(
+    session: ImageSession,
+    lease: Lease,
+    signal: AbortSignal,
+  ): Promise<TransferOutcome> {
+    const { wanted } = session;
+    const view = await this.lock.lookup(keyOf(wanted), signal);
+    const recorded = wanted.reference.digest ?? (view.stale ? undefined : view.digest);
+    const digest =
+      recorded ?? (await this.resolver.resolve(wanted, lease, view.digest ? view : undefined, signal));
+    try {
+      return await this.read(session, digest, lease, signal);
+    } catch (error) {
+      // A recorded digest that is gone everywhere: the tag has moved on, and its old manifest was removed.
+      const mayHaveMoved =
+        recorded && !wanted.reference.digest && reasonOf(error, 'no_source') === 'not_found';
+      if (!mayHaveMoved) throw error;
+      const moved = await this.resolver.resolve(wanted, lease, undefined, signal);
+      if (moved === digest) throw error;
+      return this.read(session, moved, lease, signal);
+    }
+  }
+
+  private async read(
+    session: ImageSession,
+    digest: Digest,
+    lease: Lease,
+    signal: AbortSignal,
+  ): Promise<TransferOutcome> {
+    const { image } = session.wanted;
+    const startedMs = this.clock.monotonicMs();
+    const took = () => this.clock.monotonicMs() - startedMs;
+    this.metrics.registryPulling(image, true);
+    try {
+      const outcome = await session.attempt(digest, { lease }, signal);
+      if (session.progress.source === 'registry') this.metrics.registryPull(image, 'success', took());
+      return outcome;
+    } catch (error) {
+      if (error instanceof PreheatFailure && isRegistryReason(error.reason))
+        this.metrics.registryPull(image, 'failure', took());
+      throw error;
+    } finally {
+      this.metrics.registryPulling(image, false);
+    }
+  }
+
+  /** A shutdown only gives the lease back; a failure is the cluster's business when the registry is to blame. */
+  private async giveBack(lease: Lease, error: unknown, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || !(error instanceof PreheatFailure)) await lease.release();
+    else await lease.fail(error.reason, error.retryAfterMs);
+  }
+}

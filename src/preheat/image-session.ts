@@ -1,0 +1,92 @@
+import type { ProgressWatch } from '../common/progress-watch.js';
+import type { Digest } from '../domain/digest.js';
+import type { TransferService } from '../transfer/transfer.service.js';
+import type { TransferOutcome, TransferProgress, TransferRequest } from '../transfer/transfer-request.js';
+import type { AttemptOptions, TransferSession } from '../transfer/transfer-session.js';
+import type { Slots } from './slots.js';
+import type { StatusStore } from './status.store.js';
+import { keyOf, type WantedImage } from './wanted-image.js';
+
+export interface SessionServices {
+  readonly transfer: TransferService;
+  readonly slots: Slots;
+  readonly status: StatusStore;
+}
+
+/** Everything about one image on its way to ready that outlives a single attempt. */
+export class ImageSession {
+  private transfer: TransferSession | undefined;
+  private named: Digest | undefined;
+
+  constructor(
+    readonly wanted: WantedImage,
+    private readonly base: Omit<TransferRequest, 'digest'>,
+    private readonly watch: ProgressWatch,
+    private readonly services: SessionServices,
+  ) {}
+
+  /** What the reference means, once an attempt was made at it. */
+  get digest(): Digest | undefined {
+    return this.named;
+  }
+
+  get progress(): TransferProgress {
+    return this.transfer?.progress ?? { bytesDone: 0, bytesTotal: 0, source: 'store' };
+  }
+
+  /** Node names of the contributing peers, with how long each was read from, in milliseconds. */
+  peerDurations(): [peer: string, durationMs: number][] {
+    return this.transfer?.peerDurations() ?? [];
+  }
+
+  /** One attempt at what `digest` names, under the progress watch, in a slot of its own. */
+  async attempt(digest: Digest, options: AttemptOptions, signal: AbortSignal): Promise<TransferOutcome> {
+    const transfer = this.transferOf(digest);
+    return this.inSlot(options.lease !== undefined, signal, async (watched) => {
+      this.services.status.enter(keyOf(this.wanted), 'fetching', { digest });
+      try {
+        return await transfer.attempt(options, watched);
+      } finally {
+        this.showProgress();
+      }
+    });
+  }
+
+  /** Fetches a blob of the image that the plan does not name. */
+  async include(digest: Digest, signal: AbortSignal): Promise<void> {
+    await this.transfer?.include(digest, {}, signal);
+  }
+
+  /** Runs `work` in one of the node's slots; the time without progress counts only there. */
+  inSlot<T>(holdsLease: boolean, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return this.services.slots.work(this.wanted.priority, holdsLease, signal, () =>
+      this.watch.during(signal, work),
+    );
+  }
+
+  /** A sign of life that is not bytes. */
+  touch(): void {
+    this.watch.touch();
+  }
+
+  /** The blobs are no longer held for this image. */
+  close(): void {
+    this.transfer?.release();
+    this.transfer = undefined;
+  }
+
+  private transferOf(digest: Digest): TransferSession {
+    if (this.transfer && this.named === digest) return this.transfer;
+    this.transfer?.release();
+    this.named = digest;
+    this.transfer = this.services.transfer.begin({ ...this.base, digest }, (count) => {
+      this.watch.add(count);
+      this.showProgress();
+    });
+    return this.transfer;
+  }
+
+  private showProgress(): void {
+    if (this.transfer) this.services.status.update(keyOf(this.wanted), this.transfer.progress);
+  }
+}

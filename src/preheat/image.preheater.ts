@@ -1,0 +1,99 @@
+import { Inject, Injectable } from '@nestjs/common';
+
+import { Clock } from '../common/clock.js';
+import type { Digest } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
+import { LockService } from '../lock/lock.service.js';
+import type { RecordView } from '../lock/record-view.js';
+import type { TransferOutcome } from '../transfer/transfer-request.js';
+import type { AttemptOptions } from '../transfer/transfer-session.js';
+import { HolderRun } from './holder-run.js';
+import { ImageLoader, type LoadSource } from './image-loader.js';
+import type { ImageSession } from './image-session.js';
+import { StatusStore } from './status.store.js';
+import { keyOf, type WantedImage } from './wanted-image.js';
+
+/** Between two attempts while others bring what is missing, milliseconds, at random within. */
+const WAIT_MS = { min: 200, max: 500 };
+
+/** One image's way from missing to ready, on this node. */
+@Injectable()
+export class ImagePreheater {
+  constructor(
+    private readonly lock: LockService,
+    private readonly holder: HolderRun,
+    private readonly loader: ImageLoader,
+    private readonly status: StatusStore,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Resolves when the runtime has the image. Takes the way of the contract: the digest from the list or the record,
+   * bytes from whoever has them, and only when nobody has, the lock and with it the registry.
+   * @returns what the user should know beside `ready`, if anything
+   * @throws PreheatFailure with the reason; nothing half-done stays behind but verified bytes in the store
+   */
+  async preheat(session: ImageSession, signal: AbortSignal): Promise<string | undefined> {
+    const { wanted } = session;
+    this.status.enter(keyOf(wanted), 'resolving');
+    const root = await this.bring(session, signal);
+    return session.inSlot(false, signal, async (watched) => {
+      this.status.enter(keyOf(wanted), 'loading', session.progress);
+      const source: LoadSource = {
+        root,
+        digest: session.digest ?? root,
+        include: (digest, whole) => session.include(digest, whole),
+      };
+      return this.loader.load(wanted, source, watched, () => session.touch());
+    });
+  }
+
+  /** Rounds of: what do the peers have, and if that is not enough, may this node ask the registry? */
+  private async bring(session: ImageSession, signal: AbortSignal): Promise<Digest> {
+    const key = keyOf(session.wanted);
+    for (;;) {
+      const view = await this.lock.lookup(key, signal);
+      const fromPeers = await this.fromPeers(session, view, signal);
+      if (fromPeers?.kind === 'complete') return fromPeers.root;
+      refuseIfHopeless(session.wanted, view);
+      const asHolder = await this.holder.attempt(session, signal);
+      if (asHolder?.kind === 'complete') return asHolder.root;
+      await this.clock.sleep(this.lock.pollIntervalMs(), signal);
+    }
+  }
+
+  /** While somebody is bringing what is missing, nobody else needs to be asked: not even the lock. */
+  private async fromPeers(
+    session: ImageSession,
+    view: RecordView,
+    signal: AbortSignal,
+  ): Promise<TransferOutcome | undefined> {
+    const digest =
+      session.wanted.reference.digest ?? (view.stale && !view.readOnly ? undefined : view.digest);
+    if (!digest) return undefined;
+    const options: AttemptOptions = view.holder ? { holderInstance: view.holder.instance } : {};
+    for (;;) {
+      const outcome = await session.attempt(digest, options, signal);
+      if (outcome.kind !== 'waiting') return outcome;
+      await this.waitForOthers(signal);
+    }
+  }
+
+  private waitForOthers(signal: AbortSignal): Promise<void> {
+    return this.clock.sleep(WAIT_MS.min + Math.random() * (WAIT_MS.max - WAIT_MS.min), signal);
+  }
+}
+
+/** What a try for the lock would not change: a failure that the whole cluster waits out, or a lock that cannot be asked. */
+function refuseIfHopeless({ image }: WantedImage, { failure, holder, readOnly }: RecordView): void {
+  if (readOnly)
+    throw new PreheatFailure('lock_unavailable', `no peer has all of ${image}, and the lock cannot be asked`);
+  if (!failure || holder) return;
+  throw new PreheatFailure(
+    failure.reason,
+    'met by the node that asked the registry for all; the cluster waits',
+    {
+      retryAfterMs: failure.retryAfterMs,
+    },
+  );
+}

@@ -1,0 +1,106 @@
+import { Injectable, Logger } from '@nestjs/common';
+
+import { messageOf, PreheatFailure } from '../domain/errors.js';
+import type { ImageReference } from '../domain/image-reference.js';
+import { formatPlatform } from '../domain/platform.js';
+import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
+import { PreheatRunner } from './preheat.runner.js';
+import { ReadyImages } from './ready-images.js';
+import { RuntimeInventory } from './runtime-inventory.js';
+import { StatusStore } from './status.store.js';
+import { Upkeep } from './upkeep.js';
+import { keyOf, type WantedImage } from './wanted-image.js';
+import { WantedImages } from './wanted-images.js';
+
+interface Task {
+  readonly wanted: WantedImage;
+  readonly abort: AbortController;
+  readonly done: Promise<void>;
+}
+
+/** Compares what is wanted with what the runtime has, and keeps one task per missing image until it is ready. */
+@Injectable()
+export class PreheatService {
+  private readonly logger = new Logger(PreheatService.name);
+  private readonly tasks = new Map<string, Task>();
+  private stopped = false;
+
+  constructor(
+    private readonly wanted: WantedImages,
+    private readonly inventory: RuntimeInventory,
+    private readonly status: StatusStore,
+    private readonly runner: PreheatRunner,
+    private readonly ready: ReadyImages,
+    private readonly upkeep: Upkeep,
+  ) {}
+
+  /** One batch check: a single call to the runtime, then a task for each missing image that has none. */
+  async check(signal: AbortSignal): Promise<void> {
+    const wanted = this.wanted.all();
+    this.dropUnwanted(wanted);
+    for (const image of wanted)
+      if (!this.status.get(keyOf(image))) this.status.enter(keyOf(image), 'pending');
+    const snapshot = await this.look(wanted);
+    if (!snapshot || this.stopped) return;
+    for (const image of wanted) {
+      if (this.tasks.has(taskKey(image))) continue;
+      if (!(await this.ready.recognise(image, snapshot, signal))) this.start(image);
+    }
+    await this.upkeep.tidy(snapshot, signal);
+  }
+
+  /** Remembers these beside the list; the next check begins with them. */
+  request(references: readonly ImageReference[]): void {
+    this.wanted.request(references, (image) => !this.tasks.has(taskKey(image)));
+  }
+
+  /** Ends every task: transfers are aborted, locks given back. No new ones begin. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    const tasks = [...this.tasks.values()];
+    for (const { abort } of tasks) abort.abort(new Error('the agent is stopping'));
+    await Promise.allSettled(tasks.map(({ done }) => done));
+  }
+
+  /** Undefined when the runtime does not answer; every image that nobody is working on then says so. */
+  private async look(wanted: readonly WantedImage[]): Promise<RuntimeSnapshot | undefined> {
+    try {
+      return await this.inventory.snapshot();
+    } catch (error) {
+      const reason = error instanceof PreheatFailure ? error.reason : 'runtime_error';
+      for (const image of wanted) {
+        if (!this.tasks.has(taskKey(image)))
+          this.status.enter(keyOf(image), 'failed', { reason, message: messageOf(error) });
+      }
+      return undefined;
+    }
+  }
+
+  private start(wanted: WantedImage): void {
+    const abort = new AbortController();
+    const done = this.runner
+      .run(wanted, abort.signal)
+      .catch((error: unknown) => {
+        if (!abort.signal.aborted)
+          this.logger.error({ image: wanted.image, error: messageOf(error) }, 'a task died');
+      })
+      .finally(() => this.tasks.delete(taskKey(wanted)));
+    this.tasks.set(taskKey(wanted), { wanted, abort, done });
+  }
+
+  /** What left the list is let go: its task ends, its status and series disappear. The image itself stays. */
+  private dropUnwanted(wanted: readonly WantedImage[]): void {
+    const keys = new Set(wanted.map(taskKey));
+    const images = new Set(wanted.map(({ image }) => image));
+    for (const [key, { abort }] of this.tasks) {
+      if (!keys.has(key)) abort.abort(new Error('the image left the list'));
+    }
+    for (const { image, platform } of this.status.list()) {
+      if (!keys.has(`${image} ${platform}`)) this.status.forget({ image, platform }, !images.has(image));
+    }
+  }
+}
+
+function taskKey({ image, platform }: WantedImage): string {
+  return `${image} ${formatPlatform(platform)}`;
+}
