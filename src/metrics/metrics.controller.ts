@@ -16,6 +16,7 @@ export class MetricsController extends PrometheusController {
   }
 
   @Get()
+  @Access('read')
   @ApiOperation({ summary: 'Metrics in the Prometheus text format' })
   @ApiProduces('text/plain')
   @ApiOkResponse({ schema: { type: 'string' } })
