@@ -1,0 +1,49 @@
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+
+import { AppModule } from './app.module.js';
+import type { AppConfig } from './config/app-config.js';
+import { configureApp } from './configure-app.js';
+import { AgentLogger } from './http/agent-logger.js';
+import { MirrorServer } from './mirror/mirror.server.js';
+import { PreheatScheduler } from './preheat/preheat.scheduler.js';
+import { BlobStore } from './store/blob-store.js';
+
+export interface RunningAgent {
+  readonly app: NestExpressApplication;
+  /** Aborts what is under way, gives the locks back, closes everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts one agent, in an order that matters: the mirror's port is bound before the store is touched, so that two
+ * agents of one host never share a store; and peers can ask this agent before it takes its first lock.
+ */
+export async function startAgent(config: AppConfig): Promise<RunningAgent> {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), {
+    abortOnError: false,
+    forceCloseConnections: true,
+    bufferLogs: true,
+  });
+  const mirror = app.get(MirrorServer);
+  const store = app.get(BlobStore);
+  const scheduler = app.get(PreheatScheduler);
+  const stop = async (): Promise<void> => {
+    await scheduler.stop();
+    await app.close();
+    await mirror.close();
+    await store.close();
+  };
+  try {
+    app.useLogger(app.get(AgentLogger));
+    configureApp(app);
+    await mirror.listen();
+    await store.open();
+    await app.listen(config.port, config.host);
+    scheduler.start();
+    return { app, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
