@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { AgentProcess } from './agent-process.js';
+
+/** Agents of one deployment: they share the key, the file lock and the static list of all their addresses. */
+export class AgentCluster {
+  private constructor(
+    readonly directory: string,
+    readonly agents: readonly AgentProcess[],
+    readonly apiToken: string,
+  ) {}
+
+  /**
+   * Prepares one agent per environment, without starting any.
+   * @param shared settings of all; each agent's own win
+   */
+  static async prepare(
+    own: readonly Readonly<Record<string, string>>[],
+    shared: Readonly<Record<string, string>> = {},
+  ): Promise<AgentCluster> {
+    const directory = await mkdtemp(join(tmpdir(), 'agents-'));
+    const apiToken = randomBytes(16).toString('hex');
+    await writeFile(join(directory, 'peer-key'), randomBytes(32).toString('hex'));
+    await writeFile(join(directory, 'api-token'), apiToken);
+    const common = {
+      LOCK_BACKEND: 'file',
+      LOCK_FILE: join(directory, 'lock.json'),
+      PEER_DISCOVERY: 'static',
+      PEER_KEY_FILE: join(directory, 'peer-key'),
+      API_TOKEN_FILE: join(directory, 'api-token'),
+    };
+    const agents = await Promise.all(
+      own.map((environment, index) =>
+        AgentProcess.prepare({
+          node: `node-${index + 1}`,
+          environment: { ...common, ...shared, ...environment },
+        }),
+      ),
+    );
+    const addresses = agents.map(({ address }) => address).join(',');
+    for (const agent of agents) agent.set('PEERS', addresses);
+    return new AgentCluster(directory, agents, apiToken);
+  }
+
+  get authorization(): { Authorization: string } {
+    return { Authorization: `Bearer ${this.apiToken}` };
+  }
+
+  start(): void {
+    for (const agent of this.agents) agent.start();
+  }
+
+  async list(...lines: readonly string[]): Promise<void> {
+    await Promise.all(this.agents.map((agent) => agent.list(...lines)));
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.agents.map((agent) => agent.dispose()));
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
