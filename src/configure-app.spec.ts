@@ -14,6 +14,7 @@ import {
   Param,
   Post,
   Query,
+  ServiceUnavailableException,
   StreamableFile,
 } from '@nestjs/common';
 import type { NestExpressApplication } from '@nestjs/platform-express';
@@ -92,6 +93,11 @@ class ThingsController {
     }
   }
 
+  @Get('v2/down')
+  down(): never {
+    throw new ServiceUnavailableException({ code: 'DOWN', message: 'down' });
+  }
+
   @Get('v2/')
   version(): unknown {
     return {};
@@ -164,6 +170,15 @@ describe('the application over HTTP', () => {
       node: 'node-1',
       err: { message: 'the password is s3cret' },
     });
+  });
+
+  it('logs a failure once, and an answer that was meant as one not at all', async () => {
+    await request(server).get('/v2/down').expect(503);
+    expect(log).toEqual([]);
+    await request(server).get('/fail/busy').expect(503);
+    expect(log.filter(({ context }) => context === 'ErrorFilter')).toMatchObject([
+      { level: 40, code: 'RUNTIME_UNREACHABLE', reason: 'nothing answers' },
+    ]);
   });
 
   it('breaks the connection when an answer fails midway', async () => {

@@ -1,6 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
 import type { Request, Response } from 'express';
 
+import { PreheatFailure } from '../domain/errors.js';
 import { RequestDurations } from '../metrics/request-durations.js';
 import { answerTo, type ErrorAnswer } from './error-answer.js';
 
@@ -33,9 +34,11 @@ export class ErrorFilter implements ExceptionFilter {
     response.status(answer.body.statusCode).type('application/json').send(answer.body);
   }
 
+  /** What somebody threw as an HTTP answer, they meant to say, and the line about the request has its status. */
   private log(error: unknown, { body, unexpected }: ErrorAnswer): void {
     if (unexpected) this.logger.error({ err: error }, 'request failed for a reason nobody foresaw');
-    else if (body.statusCode >= 500)
+    else if (error instanceof PreheatFailure && body.statusCode >= 500) {
       this.logger.warn({ code: body.code, reason: body.message }, 'request failed');
+    }
   }
 }
