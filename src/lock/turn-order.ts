@@ -11,8 +11,9 @@ import { recordOf } from './record-interpreter.js';
 const MIN_POLL_MS = 2000;
 /** All waiters together ask about this often per second, whatever their number. */
 const POLLS_PER_SECOND = 20;
-/** Part of a delay that is added at random. */
-const JITTER = 0.3;
+/** Part of a delay that is added at random; polls spread out fast, so that a start in step does not stay in step. */
+const RANK_JITTER = 0.3;
+const POLL_JITTER = 0.5;
 
 /** What came of waiting for one's turn: it came without waiting, it came after a wait, or it is too far off to wait for. */
 export type Turn = 'now' | 'after-wait' | 'later';
@@ -34,12 +35,15 @@ export class TurnOrder {
 
   /** How long a waiter leaves the backend alone: longer the more nodes there are, and never the same twice. */
   pollIntervalMs(): number {
-    return this.minPollIntervalMs() * (1 + JITTER * Math.random());
+    return this.minPollIntervalMs() * (1 + POLL_JITTER * Math.random());
   }
 
-  /** A read this old still serves: what one image's look-up has read serves the others of this node. */
+  /**
+   * A read this old still serves: what one image's look-up has read serves the others of this node. Less than any poll
+   * interval, so that a waiter never sees the same read twice.
+   */
   readableAgeMs(): number {
-    return this.minPollIntervalMs() / 2;
+    return this.minPollIntervalMs() * 0.9;
   }
 
   async wait(
@@ -49,7 +53,7 @@ export class TurnOrder {
     signal: AbortSignal,
   ): Promise<Turn> {
     const rankWaitMs = this.rankOf(key, entry) * RANK_STEP_MS;
-    const waitMs = Math.min(rankWaitMs, MAX_RANK_WAIT_MS) * (1 + JITTER * Math.random());
+    const waitMs = Math.min(rankWaitMs, MAX_RANK_WAIT_MS) * (1 + RANK_JITTER * Math.random());
     const leftMs = waitMs - (this.clock.monotonicMs() - this.freeSinceMs(recordKey, entry?.text));
     if (leftMs <= 0) return 'now';
     // Behind so many others a look of each after ten seconds would be a stampede; the next poll is soon enough.

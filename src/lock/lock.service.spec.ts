@@ -1,0 +1,540 @@
+import { Logger } from '@nestjs/common';
+
+import { LockNode, type LockNodeOptions, MemoryRecordCache } from '../../test/support/lock-node.js';
+import { VirtualClock } from '../../test/support/virtual-clock.js';
+import { type Digest, digestOf } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
+import type { ProbeResult } from './holder-probe.js';
+import { recordKeyOf } from './image-key.js';
+import type { Lease } from './lease.js';
+import type { Consistency, LockStore } from './lock-store.js';
+import { MemoryLockStore } from './memory/memory-lock-store.js';
+import { encodeRecord, type LockRecord } from './record.js';
+
+const TIMEOUT_MS = 300_000;
+const MINUTE_MS = 60_000;
+const DIGEST: Digest = digestOf(Buffer.from('an index'));
+const KEY = { image: 'docker.io/library/app:1', platform: 'linux/amd64' };
+const RECORD_KEY = recordKeyOf(KEY);
+const { signal } = new AbortController();
+
+/** Counts what is asked of it, and can be out of order. */
+class TestStore implements LockStore {
+  readonly records = new MemoryLockStore();
+  reads: Consistency[] = [];
+  swaps = 0;
+  /** `down`: nothing works; `mute`: swaps work, but nobody hears of it. */
+  state: 'up' | 'down' | 'mute' = 'up';
+
+  async read(consistency: Consistency, abort: AbortSignal): Promise<ReadonlyMap<string, string>> {
+    this.reads.push(consistency);
+    if (this.state === 'down') throw new PreheatFailure('lock_unavailable', 'down');
+    return this.records.read(consistency, abort);
+  }
+
+  async compareAndSwap(
+    key: string,
+    expected: string | undefined,
+    next: string | undefined,
+    abort: AbortSignal,
+  ): Promise<boolean> {
+    this.swaps += 1;
+    if (this.state === 'down') throw new PreheatFailure('lock_unavailable', 'down');
+    const swapped = await this.records.compareAndSwap(key, expected, next, abort);
+    if (this.state === 'mute') throw new PreheatFailure('lock_unavailable', 'no answer');
+    return swapped;
+  }
+
+  async recordOf(key = RECORD_KEY): Promise<LockRecord | undefined> {
+    const text = (await this.records.read('latest', signal)).get(key);
+    return text === undefined ? undefined : (JSON.parse(text) as LockRecord);
+  }
+
+  async put(record: LockRecord, macKey?: Buffer, key = RECORD_KEY): Promise<void> {
+    const current = (await this.records.read('latest', signal)).get(key);
+    await this.records.compareAndSwap(key, current, encodeRecord(key, record, macKey), signal);
+  }
+}
+
+let clock: VirtualClock;
+let store: TestStore;
+
+beforeAll(() => {
+  Logger.overrideLogger(false);
+});
+beforeEach(() => {
+  clock = new VirtualClock();
+  store = new TestStore();
+});
+
+function nodeNamed(node: string, options: Partial<LockNodeOptions> = {}): LockNode {
+  return new LockNode({ store, clock, node, timeoutMs: TIMEOUT_MS, ...options });
+}
+const acquire = ({ lock }: LockNode) => clock.run(lock.acquire(KEY, signal));
+async function acquired(node: LockNode): Promise<Lease> {
+  const lease = await acquire(node);
+  if (!lease) throw new Error('no lease');
+  return lease;
+}
+const view = ({ lock }: LockNode, key = KEY) => clock.run(lock.lookup(key, signal));
+
+describe('a lease', () => {
+  it('is one for the cluster, shows its holder to all, and leaves the digest behind', async () => {
+    const [one, other] = [nodeNamed('one'), nodeNamed('other')];
+    const lease = await acquired(one);
+    expect(lease.mayReadRegistry()).toBe(true);
+    expect(await acquire(other)).toBeUndefined();
+    expect(await acquire(one)).toBeUndefined();
+    await lease.publish(DIGEST, 'registry');
+    await clock.advance(2000);
+    expect(await view(other)).toEqual({
+      digest: DIGEST,
+      origin: 'registry',
+      stale: false,
+      holder: { node: 'one', instance: 'one-1', address: 'one:8080', mine: false },
+      unknownVersion: false,
+      readOnly: false,
+    });
+    await lease.release();
+    expect(lease.mayReadRegistry()).toBe(false);
+    expect(lease.signal.aborted).toBe(true);
+    await clock.advance(2000);
+    expect(await view(other)).toEqual({
+      digest: DIGEST,
+      origin: 'registry',
+      stale: false,
+      unknownVersion: false,
+      readOnly: false,
+    });
+    expect(await acquire(other)).toBeDefined();
+  });
+
+  it('that nothing came of leaves no record', async () => {
+    await (await acquired(nodeNamed('one'))).release();
+    expect(await store.recordOf()).toBeUndefined();
+  });
+
+  it('is renewed every third of the time-out, by one swap and no read', async () => {
+    const lease = await acquired(nodeNamed('one'));
+    store.reads = [];
+    store.swaps = 0;
+    await clock.advance(TIMEOUT_MS * 4);
+    expect(store.swaps).toBe(12);
+    expect(store.reads).toEqual([]);
+    expect(lease.mayReadRegistry()).toBe(true);
+    expect((await store.recordOf())?.holder?.renewals).toBe(12);
+  });
+
+  it('ends two thirds of the time-out after the last successful swap was sent', async () => {
+    const lease = await acquired(nodeNamed('one'));
+    await clock.advance(TIMEOUT_MS / 3 + 1);
+    store.state = 'down';
+    await clock.advance((TIMEOUT_MS * 2) / 3 - 2);
+    expect(lease.mayReadRegistry()).toBe(true);
+    await clock.advance(2);
+    expect(lease.mayReadRegistry()).toBe(false);
+    expect(lease.signal.reason).toMatchObject({ reason: 'lock_unavailable' });
+  });
+
+  it('goes on when a swap was done but not answered, as a read that sees all swaps tells', async () => {
+    const lease = await acquired(nodeNamed('one'));
+    store.state = 'mute';
+    await clock.run(lease.publish(DIGEST, 'registry'));
+    expect(store.reads.at(-1)).toBe('latest');
+    await clock.advance(TIMEOUT_MS * 2);
+    expect(lease.mayReadRegistry()).toBe(true);
+  });
+
+  it('ends at once when someone else is in its record', async () => {
+    const lease = await acquired(nodeNamed('one'));
+    const record = await store.recordOf();
+    await store.put({ ...record!, holder: { ...record!.holder!, instance: 'thief', term: 9 } });
+    await clock.advance(TIMEOUT_MS / 3 + 1);
+    expect(lease.mayReadRegistry()).toBe(false);
+    await lease.release();
+    expect((await store.recordOf())?.holder?.instance).toBe('thief');
+    await expect(lease.publish(DIGEST, 'registry')).rejects.toMatchObject({ reason: 'lock_unavailable' });
+  });
+
+  it('is given back at shutdown, and none is taken after', async () => {
+    const node = nodeNamed('one');
+    const lease = await acquired(node);
+    await lease.publish(DIGEST, 'archive');
+    await clock.run(node.keeper.beforeApplicationShutdown());
+    expect(await store.recordOf()).toMatchObject({ digest: DIGEST, origin: 'archive' });
+    expect((await store.recordOf())?.holder).toBeUndefined();
+    expect(await acquire(node)).toBeUndefined();
+  });
+
+  it('keeps what newer agents have put into its record', async () => {
+    await store.put({ v: 1, image: KEY.image, platform: KEY.platform, digest: DIGEST, hint: { a: 1 } });
+    const lease = await acquired(nodeNamed('one'));
+    await lease.publish(DIGEST, 'registry');
+    await lease.release();
+    expect(await store.recordOf()).toMatchObject({ hint: { a: 1 }, digest: DIGEST });
+  });
+});
+
+describe('taking over', () => {
+  it('waits a whole time-out since this waiter last saw the record change', async () => {
+    const lease = await acquired(nodeNamed('dead'));
+    const waiter = nodeNamed('waiter');
+    await clock.advance(TIMEOUT_MS / 3 + 1);
+    await view(waiter);
+    store.state = 'down'; // for the holder: its renewals fail from here
+    await clock.advance(TIMEOUT_MS - 2);
+    expect(lease.mayReadRegistry()).toBe(false);
+    store.state = 'up';
+    expect(await acquire(waiter)).toBeUndefined();
+    await clock.advance(2500);
+    const taken = await acquired(waiter);
+    expect(taken.mayReadRegistry()).toBe(true);
+    expect((await store.recordOf())?.holder).toMatchObject({ node: 'waiter', term: 2 });
+  });
+
+  const proofs: [string, ProbeResult[], boolean, number][] = [
+    ['refuses twice, a second apart', ['refused', 'refused'], true, 1000],
+    ['refuses once and then answers', ['refused', { instance: 'holder-1', node: 'holder' }], false, 1000],
+    ['refuses once and is silent then', ['refused', 'silent'], false, 1000],
+    ['answers as another process', [{ instance: 'holder-2', node: 'holder' }], true, 0],
+    ['answers as the holder', [{ instance: 'holder-1', node: 'holder' }], false, 0],
+    ['is silent', ['silent'], false, 0],
+  ];
+  it.each(proofs)('goes by proof when the address %s', async (_what, answers, replaced, afterMs) => {
+    await acquired(nodeNamed('holder'));
+    const asked: string[] = [];
+    const probe = (address: string): Promise<ProbeResult> => {
+      asked.push(address);
+      return Promise.resolve(answers[asked.length - 1] ?? 'silent');
+    };
+    const startedMs = clock.monotonicMs();
+    const lease = await acquire(nodeNamed('waiter', { probe: { probe } }));
+    expect(lease !== undefined).toBe(replaced);
+    expect(asked).toEqual(answers.map(() => 'holder:8080'));
+    expect(clock.monotonicMs() - startedMs).toBe(afterMs);
+  });
+
+  it('asks a silent holder again only after a while, once for all its images', async () => {
+    const holder = nodeNamed('holder');
+    const other = { ...KEY, image: 'docker.io/library/other:1' };
+    await acquired(holder);
+    await clock.run(holder.lock.acquire(other, signal));
+    let asked = 0;
+    const probe = (): Promise<ProbeResult> => {
+      asked += 1;
+      return clock.sleep(1000).then(() => 'silent');
+    };
+    const { lock } = nodeNamed('waiter', { probe: { probe } });
+    await clock.run(Promise.all([lock.acquire(KEY, signal), lock.acquire(other, signal)]));
+    await clock.run(lock.acquire(KEY, signal));
+    expect(asked).toBe(1);
+    await clock.advance(2000);
+    await clock.run(lock.acquire(KEY, signal));
+    expect(asked).toBe(2);
+  });
+
+  it('is immediate for an agent that finds its own node under an old instance', async () => {
+    await acquired(nodeNamed('one', { instance: 'old' }));
+    const nodes = () => Array.from({ length: 30 }, (_, index) => `n${index}`);
+    const startedMs = clock.monotonicMs();
+    expect(await acquire(nodeNamed('one', { instance: 'new', nodes }))).toBeDefined();
+    expect(clock.monotonicMs()).toBe(startedMs);
+    // Two agents on one host may share its name, but not an address.
+    const twin = nodeNamed('one', { instance: 'twin', address: 'one:8081' });
+    expect(await acquire(twin)).toBeUndefined();
+  });
+
+  it('is immediate too for a lock of this process that it does not know of', async () => {
+    const node = nodeNamed('one');
+    store.state = 'mute';
+    const reading = jest
+      .spyOn(store.records, 'read')
+      .mockRejectedValue(new PreheatFailure('lock_unavailable', '?'));
+    store.reads = [];
+    await expect(acquire(node)).rejects.toMatchObject({ reason: 'lock_unavailable' });
+    reading.mockRestore();
+    store.state = 'up';
+    await store.put({
+      v: 1,
+      ...KEY,
+      holder: { node: 'one', instance: 'one-1', address: 'one:8080', term: 1, renewals: 0 },
+    });
+    await clock.advance(2000);
+    const lease = await acquired(node);
+    expect(lease.mayReadRegistry()).toBe(true);
+  });
+});
+
+describe('whose turn it is', () => {
+  const names = Array.from({ length: 1000 }, (_, index) => `n${index}`);
+
+  it('goes by rank, 300 ms apart, so that of many at once one tries and the others see it', async () => {
+    const nodes = names.slice(0, 20);
+    const agents = nodes.map((node) => nodeNamed(node, { nodes: () => nodes }));
+    const leases = await clock.run(Promise.all(agents.map(({ lock }) => lock.acquire(KEY, signal))));
+    expect(leases.filter(Boolean)).toHaveLength(1);
+    expect(store.swaps).toBe(1);
+    expect(clock.monotonicMs()).toBeGreaterThan(19 * 300);
+    expect(clock.monotonicMs()).toBeLessThan(20 * 300 * 1.3);
+  });
+
+  it('comes later, by polling, for those behind the first 33, without a stampede', async () => {
+    const agents = names.map((node) => nodeNamed(node, { nodes: () => names }));
+    const leases = await clock.run(Promise.all(agents.map(({ lock }) => lock.acquire(KEY, signal))));
+    expect(leases.filter(Boolean)).toHaveLength(1);
+    expect(store.reads.length).toBeLessThan(1000 + 40);
+    expect(clock.monotonicMs()).toBeLessThanOrEqual(13_000);
+  });
+
+  it('comes for the last one as well, when nobody before it wants the image', async () => {
+    let lease: Lease | undefined;
+    const agents = names.slice(0, 100).map((node) => nodeNamed(node, { nodes: () => names.slice(0, 100) }));
+    for (const { lock } of agents) {
+      lease = await clock.run(lock.acquire(KEY, signal));
+      await clock.advance(lock.pollIntervalMs() + 10_000);
+      lease ??= await clock.run(lock.acquire(KEY, signal));
+      expect(lease).toBeDefined();
+      await clock.run(lease!.release());
+    }
+  });
+
+  it('is asked for every max(2 s, peers/20 s), jittered', () => {
+    const intervals = (count: number) =>
+      Array.from({ length: 50 }, () =>
+        nodeNamed('one', { nodes: () => names.slice(0, count) }).lock.pollIntervalMs(),
+      );
+    for (const [count, baseMs] of [
+      [3, 2000],
+      [40, 2000],
+      [1000, 50_000],
+    ] as const) {
+      expect(Math.min(...intervals(count))).toBeGreaterThanOrEqual(baseMs);
+      expect(Math.max(...intervals(count))).toBeLessThanOrEqual(baseMs * 1.5);
+      expect(new Set(intervals(count)).size).toBeGreaterThan(40);
+    }
+  });
+});
+
+describe('failures', () => {
+  it('of the registry are the cluster’s: nobody tries before their time, then the next in rank', async () => {
+    const names = ['a', 'b', 'c'];
+    const agents = names.map((node) => nodeNamed(node, { nodes: () => names }));
+    const holders: string[] = [];
+    const attempt = () =>
+      clock.run(
+        Promise.all(
+          agents.map(async ({ lock }, index) => {
+            const lease = await lock.acquire(KEY, signal);
+            if (!lease) return;
+            holders.push(names[index]!);
+            await lease.fail('unauthorized');
+          }),
+        ),
+      );
+    await attempt();
+    await clock.advance(2000);
+    for (const agent of agents) {
+      const { failure, holder } = await view(agent);
+      expect(failure?.reason).toBe('unauthorized');
+      expect(failure?.retryAfterMs).toBeGreaterThan(4.9 * MINUTE_MS);
+      expect(holder).toBeUndefined();
+    }
+    for (let minute = 0; minute < 4; minute += 1) {
+      await clock.advance(MINUTE_MS);
+      await attempt();
+    }
+    expect(holders).toHaveLength(1);
+    await clock.advance(1.6 * MINUTE_MS);
+    await attempt();
+    await clock.advance(6 * MINUTE_MS);
+    await attempt();
+    expect(new Set(holders)).toEqual(new Set(names));
+    expect((await store.recordOf())?.failure).toMatchObject({ code: 'unauthorized', attempt: 3 });
+  });
+
+  it('of this node alone only give the lease back', async () => {
+    const lease = await acquired(nodeNamed('one'));
+    await lease.fail('insufficient_disk');
+    expect(await store.recordOf()).toBeUndefined();
+    expect(await acquire(nodeNamed('other'))).toBeDefined();
+  });
+
+  it('are over with the next success', async () => {
+    await store.put({ v: 1, ...KEY, failure: { code: 'not_found', attempt: 4, retryAfterMs: 0 } });
+    const lease = await acquired(nodeNamed('one'));
+    expect((await store.recordOf())?.failure?.attempt).toBe(4);
+    await lease.publish(DIGEST, 'registry');
+    expect((await store.recordOf())?.failure).toBeUndefined();
+  });
+
+  it('20 agents and a wrong tag: at most 3 attempts in 10 minutes', async () => {
+    const names = Array.from({ length: 20 }, (_, index) => `n${index}`);
+    let attempts = 0;
+    const live = async ({ lock }: LockNode) => {
+      for (;;) {
+        await lock.lookup(KEY, signal);
+        const lease = await lock.acquire(KEY, signal);
+        if (lease) {
+          attempts += 1;
+          await clock.sleep(200);
+          await lease.fail('not_found');
+        }
+        await clock.sleep(lock.pollIntervalMs());
+      }
+    };
+    for (const node of names) void live(nodeNamed(node, { nodes: () => names }));
+    await clock.advance(10 * MINUTE_MS);
+    expect(attempts).toBeGreaterThanOrEqual(2);
+    expect(attempts).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('records', () => {
+  const macKey = Buffer.alloc(32, 1);
+  const current = () => Promise.resolve(macKey);
+  const record: LockRecord = { v: 1, ...KEY, digest: DIGEST, origin: 'registry', resolvedAt: 0 };
+
+  it('with a wrong MAC are reported once, treated as absent, and written over by a holder', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn');
+    await store.put(
+      { ...record, holder: { node: 'x', instance: 'x', address: 'x', term: 1, renewals: 1 } },
+      Buffer.alloc(32, 2),
+    );
+    const node = nodeNamed('one', { macKey: current });
+    for (let round = 0; round < 3; round += 1) {
+      expect(await view(node)).toEqual({ stale: false, unknownVersion: false, readOnly: false });
+      await clock.advance(2000);
+    }
+    expect(warn).toHaveBeenCalledTimes(1);
+    warn.mockRestore();
+    await (await acquired(node)).publish(DIGEST, 'registry');
+    await clock.advance(2000);
+    expect((await view(nodeNamed('other', { macKey: current }))).digest).toBe(DIGEST);
+  });
+
+  it('of an unknown version are held, and never rewritten', async () => {
+    const text = JSON.stringify({ v: 2, whatever: true });
+    await store.records.compareAndSwap(RECORD_KEY, undefined, text, signal);
+    const node = nodeNamed('one', { macKey: current });
+    expect(await view(node)).toEqual({ stale: false, unknownVersion: true, readOnly: false });
+    await clock.advance(TIMEOUT_MS * 2);
+    expect(await acquire(node)).toBeUndefined();
+    expect((await store.records.read('latest', signal)).get(RECORD_KEY)).toBe(text);
+  });
+
+  it('need the key: without it nothing is believed and nothing written', async () => {
+    const node = nodeNamed('one', { macKey: () => Promise.reject(new Error('no Secret')) });
+    await expect(acquire(node)).rejects.toMatchObject({ reason: 'lock_unavailable' });
+    expect(store.swaps).toBe(0);
+  });
+
+  it('older than TAG_TTL are stale, and so are those from far in the future; with TAG_TTL=0 none is', async () => {
+    const nowSeconds = clock.wallMs() / 1000;
+    const cases: [number, number, boolean][] = [
+      [nowSeconds - 3600, MINUTE_MS, true],
+      [nowSeconds - 30, MINUTE_MS, false],
+      [nowSeconds + 3600, MINUTE_MS, true],
+      [nowSeconds - 1e6, 0, false],
+    ];
+    for (const [resolvedAt, tagTtlMs, stale] of cases) {
+      await store.put({ ...record, resolvedAt });
+      expect((await view(nodeNamed('one', { tagTtlMs }))).stale).toBe(stale);
+    }
+  });
+
+  it('are read once for all images of a node, and not at all when nothing is asked', async () => {
+    const { lock } = nodeNamed('one');
+    await clock.advance(10 * MINUTE_MS);
+    await clock.run(lock.prune([KEY], signal));
+    expect(store.reads).toEqual([]);
+    const keys = Array.from({ length: 30 }, (_, index) => ({ ...KEY, image: `app-${index}` }));
+    await clock.run(Promise.all(keys.map((key) => lock.lookup(key, signal))));
+    expect(store.reads).toEqual(['any']);
+    await clock.advance(lock.pollIntervalMs());
+    await clock.run(Promise.all(keys.map((key) => lock.lookup(key, signal))));
+    expect(store.reads).toEqual(['any', 'any']);
+  });
+});
+
+describe('when the backend cannot be asked', () => {
+  it('the last records serve for reading, across a restart too, and nobody gets a lease', async () => {
+    const cache = new MemoryRecordCache();
+    const lease = await acquired(nodeNamed('one'));
+    await lease.publish(DIGEST, 'registry');
+    await lease.release();
+    const node = nodeNamed('other', { cache });
+    expect((await view(node)).digest).toBe(DIGEST);
+    store.state = 'down';
+    await clock.advance(3000);
+    expect(await view(node)).toMatchObject({ digest: DIGEST, readOnly: true });
+    await expect(acquire(node)).rejects.toMatchObject({ reason: 'lock_unavailable' });
+    const restarted = nodeNamed('other', { cache, instance: 'other-2' });
+    expect(await view(restarted)).toMatchObject({ digest: DIGEST, readOnly: true });
+    await expect(acquire(restarted)).rejects.toMatchObject({ reason: 'lock_unavailable' });
+
+    store.state = 'up';
+    await clock.advance(3000);
+    expect(await view(restarted)).toMatchObject({ digest: DIGEST, readOnly: false });
+    expect(await acquire(restarted)).toBeDefined();
+  });
+
+  it('it is not asked again for every image', async () => {
+    store.state = 'down';
+    const { lock } = nodeNamed('one');
+    for (let index = 0; index < 50; index += 1)
+      await clock.run(lock.lookup({ ...KEY, image: `app-${index}` }, signal));
+    expect(store.reads).toHaveLength(1);
+  });
+});
+
+describe('removal', () => {
+  const keyOf = (index: number) => ({ image: `registry.example/app-${index}:1`, platform: 'linux/amd64' });
+  async function fill(count: number): Promise<void> {
+    for (let index = 0; index < count; index += 1) {
+      const holder = { node: 'x', instance: 'x', address: 'x:1', term: 1, renewals: 1 };
+      const record: LockRecord = {
+        v: 1,
+        ...keyOf(index),
+        digest: DIGEST,
+        origin: 'registry',
+        resolvedAt: 1000 + index,
+        pad: 'p'.repeat(200),
+        ...(index === 1 && { holder }),
+      };
+      const recordKey = recordKeyOf(keyOf(index));
+      const text = encodeRecord(recordKey, record, undefined);
+      await store.records.compareAndSwap(recordKey, undefined, text, signal);
+    }
+  }
+  const kept = async (index: number) => (await store.recordOf(recordKeyOf(keyOf(index)))) !== undefined;
+
+  it('takes the oldest that nobody lists or holds, only above 512 KiB', async () => {
+    const node = nodeNamed('one');
+    await fill(1150);
+    await view(node);
+    await clock.run(node.lock.prune([], signal));
+    expect(store.swaps).toBe(0);
+
+    await fill(1260);
+    await clock.advance(2000);
+    await view(node);
+    await clock.run(node.lock.prune([keyOf(0), keyOf(3)], signal));
+    expect(store.swaps).toBeGreaterThan(0);
+    expect(store.swaps).toBeLessThanOrEqual(20);
+    expect(await Promise.all([0, 1, 2, 3, 4, 1259].map(kept))).toEqual([
+      true,
+      true,
+      false,
+      true,
+      false,
+      true,
+    ]);
+  });
+
+  it('does not come before a new image fails with lock_full above 900 KiB, while known ones go on', async () => {
+    await fill(2200);
+    const { lock } = nodeNamed('one');
+    await expect(clock.run(lock.acquire(KEY, signal))).rejects.toMatchObject({ reason: 'lock_full' });
+    expect(await clock.run(lock.acquire(keyOf(5), signal))).toBeDefined();
+  });
+});
