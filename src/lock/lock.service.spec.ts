@@ -56,6 +56,8 @@ class TestStore implements LockStore {
   }
 }
 
+jest.setTimeout(60_000);
+
 let clock: VirtualClock;
 let store: TestStore;
 

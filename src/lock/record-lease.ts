@@ -20,7 +20,8 @@ export interface TakenRecord {
 }
 
 const GIVE_BACK_ATTEMPTS = 2;
-const GIVE_BACK_TIMEOUT_MS = 2000;
+/** Two attempts of a swap and a read each must fit into the 10 s that a shutdown may take. */
+const GIVE_BACK_TIMEOUT_MS = 1500;
 const MAX_SWAP_TIMEOUT_MS = 10_000;
 const MAX_ADOPTIONS = 3;
 

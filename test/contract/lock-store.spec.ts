@@ -11,6 +11,8 @@ import { describeWith } from '../support/engines.js';
 import { KubernetesLab } from '../support/kubernetes-lab.js';
 import { describeLockStore } from './lock-store.contract.js';
 
+jest.setTimeout(60_000);
+
 const { signal } = new AbortController();
 
 describe('memory lock store', () => {
