@@ -8,6 +8,7 @@ import { messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { LockStore } from '../lock-store.js';
 import { isErrno } from './errno.js';
 import { FileMutex } from './file-mutex.js';
+import { removeLeftovers } from './leftovers.js';
 
 const fileSchema = z.object({ v: z.literal(1), records: z.record(z.string(), z.string()) });
 
@@ -17,6 +18,7 @@ const fileSchema = z.object({ v: z.literal(1), records: z.record(z.string(), z.s
  */
 export class FileLockStore implements LockStore {
   private readonly mutex: FileMutex;
+  private isSwept = false;
   /** Swaps of this process go one after another, so that they do not wait for each other by polling. */
   private tail: Promise<unknown> = Promise.resolve();
 
@@ -61,6 +63,8 @@ export class FileLockStore implements LockStore {
     next: string | undefined,
     signal: AbortSignal,
   ): Promise<boolean> {
+    if (!this.isSwept) await removeLeftovers(this.path);
+    this.isSwept = true;
     const records = new Map(await this.read('latest', signal));
     if (records.get(key) !== expected) return false;
     if (next === undefined) records.delete(key);

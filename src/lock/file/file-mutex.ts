@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, rm, writeFile } from 'node:fs/promises';
 
 import type { Clock } from '../../common/clock.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { isErrno } from './errno.js';
+import { describeOwner, isAlive, readOwner } from './mutex-owner.js';
 
 const ACQUIRE_TIMEOUT_MS = 10_000;
 const RETRY_MS = 10;
@@ -46,7 +47,7 @@ export class FileMutex {
     const draft = draftOf(path, token);
     try {
       // A link appears together with its content: nobody ever sees a mutex without an owner.
-      await writeFile(draft, `${process.pid} ${await startTimeOf(process.pid)} ${token}\n`, { flag: 'wx' });
+      await writeFile(draft, await describeOwner(token), { flag: 'wx' });
       return await tryLink(draft, path);
     } finally {
       await rm(draft, { force: true });
@@ -72,48 +73,6 @@ export class FileMutex {
 
 function draftOf(path: string, token: string): string {
   return `${path}.${token}.tmp`;
-}
-
-interface Owner {
-  readonly pid: number;
-  /** When that process started, by the kernel's count: a pid alone may have been given to another since. */
-  readonly startTime: string;
-  readonly token: string;
-}
-
-async function readOwner(path: string): Promise<Owner | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-  const [, pid, startTime, token] = /^(\d+) (\d+) ([0-9a-f]{16})\n$/.exec(text) ?? [];
-  if (pid === undefined || startTime === undefined || token === undefined)
-    throw new PreheatFailure('lock_unavailable', `${path} is not a mutex of this program; remove it`);
-  return { pid: Number(pid), startTime, token };
-}
-
-async function isAlive({ pid, startTime }: Owner): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    // EPERM: it runs, as another user.
-    if (isErrno(error, 'ESRCH')) return false;
-  }
-  const now = await startTimeOf(pid);
-  return startTime === '0' || now === '0' || now === startTime;
-}
-
-/** Field 22 of /proc/<pid>/stat; `0` where there is no such file. The name in field 2 may hold anything, `)` too. */
-async function startTimeOf(pid: number): Promise<string> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '0';
-  } catch {
-    return '0';
-  }
 }
 
 async function tryLink(existing: string, path: string): Promise<boolean> {
