@@ -96,6 +96,7 @@ class ModelProcess implements Clock, LockStore {
           continue;
         }
         this.leases += 1;
+        this.world.leases += 1;
         await this.work(this.lease, random() * 60_000);
         await (random() < 0.2 ? this.lease.fail('registry_unreachable', 1) : this.lease.release());
       } catch {
@@ -148,7 +149,7 @@ class ModelWorld {
   readonly store = new MemoryLockStore();
   readonly nodes = ['n0', 'n1', 'n2', 'n3'];
   faulty = true;
-  takenOver = 0;
+  leases = 0;
   processes: ModelProcess[] = [];
   private births = 0;
 
@@ -182,8 +183,8 @@ class ModelWorld {
     else if (dice < 0.8) {
       victim.killed = true;
       this.processes = this.processes.filter((process) => process !== victim);
-      // Sometimes at once, as kubelet would; sometimes the node is gone for good.
-      if (this.random() < 0.8) this.start(victim.node);
+      // At once, as kubelet would; sometimes the node is gone for good, but never the last one.
+      if (this.processes.length === 0 || this.random() < 0.8) this.start(victim.node);
     }
   }
 
@@ -223,16 +224,16 @@ describe('leases, with a network that loses and delays, and processes that freez
         }
         world.faulty = false;
         world.processes.forEach((process) => process.unfreeze());
-        if (world.processes.length === 0) return;
-        leases += world.processes.reduce((sum, process) => sum + process.leases, 0);
         const before = world.processes.map((process) => process.leases);
         // The longest that a failure may have to be waited out.
         await world.clock.advance(400_000, () => world.assertOneReader());
         const gained = world.processes.some((process, index) => process.leases > (before[index] ?? 0));
         expect(gained).toBe(true);
+        leases += world.leases;
       }),
       { numRuns: 25 },
     );
-    expect(leases).toBeGreaterThan(50);
+    // Otherwise the trouble was so bad that nothing was proven.
+    expect(leases).toBeGreaterThan(100);
   }, 60_000);
 });

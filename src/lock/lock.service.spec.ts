@@ -347,6 +347,8 @@ describe('failures', () => {
     }
     expect(holders).toHaveLength(1);
     await clock.advance(1.6 * MINUTE_MS);
+    // What has been waited out is nobody's reason any more not to try.
+    expect((await view(agents[0]!)).failure).toBeUndefined();
     await attempt();
     await clock.advance(6 * MINUTE_MS);
     await attempt();
@@ -442,6 +444,24 @@ describe('records', () => {
       await store.put({ ...record, resolvedAt });
       expect((await view(nodeNamed('one', { tagTtlMs }))).stale).toBe(stale);
     }
+  });
+
+  it('are known as a swap has left them, whatever a read that was under way says', async () => {
+    const slow: LockStore = {
+      read: async (consistency, abort) => {
+        const records = await store.read(consistency, abort);
+        await clock.sleep(500);
+        return records;
+      },
+      compareAndSwap: (...args) => store.compareAndSwap(...args),
+    };
+    const node = nodeNamed('one', { store: slow });
+    const lease = await acquired(node);
+    await clock.advance(2000);
+    const looking = node.lock.lookup(KEY, signal);
+    await clock.advance(100);
+    await lease.publish(DIGEST, 'registry');
+    expect((await clock.run(looking)).digest).toBe(DIGEST);
   });
 
   it('are read once for all images of a node, and not at all when nothing is asked', async () => {

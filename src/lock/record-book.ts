@@ -46,6 +46,8 @@ export class RecordBook {
   /** Texts already reported as not to be trusted; those of the current snapshot only. */
   private readonly reported = new Set<string>();
   private savedDigests = '';
+  /** Records that a swap has told of while a read was under way: newer than what that read will say. */
+  private readonly notedSinceRead = new Set<string>();
 
   constructor(
     @Inject(LockStore) private readonly store: LockStore,
@@ -131,6 +133,7 @@ export class RecordBook {
 
   private async readNow(signal: AbortSignal): Promise<RecordSnapshot> {
     const askedAtMs = this.clock.monotonicMs();
+    this.notedSinceRead.clear();
     try {
       await this.currentKey();
       const records = await this.within(
@@ -139,7 +142,7 @@ export class RecordBook {
         signal,
       );
       this.failure = undefined;
-      this.adopt(records);
+      this.adopt(this.withNoted(records));
       this.readAtMs = askedAtMs;
       this.remember(records);
       return this.snapshot;
@@ -162,6 +165,16 @@ export class RecordBook {
     for (const text of this.reported) if (!texts.has(text)) this.reported.delete(text);
   }
 
+  private withNoted(records: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+    const result = new Map(records);
+    for (const recordKey of this.notedSinceRead) {
+      const text = this.snapshot.entries.get(recordKey)?.text;
+      if (text === undefined) result.delete(recordKey);
+      else result.set(recordKey, text);
+    }
+    return result;
+  }
+
   private entryOf(recordKey: string, text: string): RecordEntry {
     const known = this.snapshot.entries.get(recordKey);
     if (known?.text === text) return known;
@@ -175,6 +188,7 @@ export class RecordBook {
 
   /** Takes over what a swap, or the read after it, found under one key. */
   private note(recordKey: string, text: string | undefined): void {
+    this.notedSinceRead.add(recordKey);
     const entries = new Map(this.snapshot.entries);
     const before = entries.get(recordKey)?.text;
     if (text === undefined) entries.delete(recordKey);

@@ -26,6 +26,7 @@ export class RecordInterpreter {
     const record = recordOf(entry);
     if (!entry || !record) return { stale: false, unknownVersion, readOnly };
     const { digest, origin, holder, failure } = record;
+    const retryAfterMs = this.waitLeftMs(entry, record);
     return {
       ...(digest && { digest, origin: origin ?? 'registry' }),
       stale: digest !== undefined && this.isStale(record.resolvedAt ?? 0),
@@ -37,8 +38,7 @@ export class RecordInterpreter {
           mine: holder.instance === this.self.instance,
         },
       }),
-      ...(failure &&
-        !holder && { failure: { reason: failure.code, retryAfterMs: this.waitLeftMs(entry, record) } }),
+      ...(failure && !holder && retryAfterMs > 0 && { failure: { reason: failure.code, retryAfterMs } }),
       unknownVersion,
       readOnly,
     };

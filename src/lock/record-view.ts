@@ -15,7 +15,7 @@ export interface RecordView {
     readonly address: string;
     readonly mine: boolean;
   };
-  /** The last holder's failure; nobody tries again for `retryAfterMs` from now. */
+  /** The last holder's failure, while it must be waited out: nobody tries again for `retryAfterMs` from now. */
   readonly failure?: { readonly reason: FailureReason; readonly retryAfterMs: number };
   /** The record is of a newer version: it counts as held, by whom cannot be told. */
   readonly unknownVersion: boolean;
