@@ -24,6 +24,8 @@ const registry = fc.constantFrom(
 );
 const name = fc
   .tuple(fc.option(registry, { nil: '' }), fc.array(component, { minLength: 1, maxLength: 3 }))
+  // Without a host, a first component with a dot would be read as one.
+  .filter(([host, path]) => host !== '' || path.length === 1 || !path[0]?.includes('.'))
   .map(([host, path]) => [...(host === '' ? [] : [host]), ...path].join('/'));
 const tag = fc.stringMatching(/^\w[\w.-]{0,20}$/);
 const reference = fc
