@@ -2,9 +2,12 @@ import { constants, type FileHandle, lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
+import { errorCodeOf } from '../../store/disk-errors.js';
 import { archiveInvalid } from './archive-reader.js';
 
 const READ_BYTES = 256 * 1024;
+/** `ELOOP`: it has become a symbolic link. */
+const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ELOOP', 'ENOTDIR']);
 
 /** Tells one state of a file from another without reading it. */
 export function fileSignature(stat: {
@@ -37,7 +40,7 @@ export class ArchiveFile {
     // Neither followed, should it have become a link, nor waited for, should it have become a FIFO.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     const file = await open(this.path, flags).catch((cause: unknown) => {
-      throw archiveInvalid('it cannot be opened', cause);
+      throw GONE.has(errorCodeOf(cause) ?? '') ? archiveInvalid('it is gone', cause) : cause;
     });
     try {
       if (fileSignature(await file.stat({ bigint: true })) === this.signature) return file;

@@ -3,7 +3,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { Clock } from '../../common/clock.js';
 import { AppConfig } from '../../config/app-config.js';
 import type { Digest } from '../../domain/digest.js';
-import { messageOf } from '../../domain/errors.js';
+import { AppError, messageOf } from '../../domain/errors.js';
 import { parseImageReference } from '../../domain/image-reference.js';
 import type { Platform } from '../../domain/platform.js';
 import type { BlobSource } from '../blob-source.js';
@@ -71,7 +71,7 @@ export class ArchiveIndex {
   source(): BlobSource {
     return new ArchiveSource(this.config.mountDir, {
       contents: (signal) => this.contents(signal),
-      passOver: (archive, error) => this.passOver(archive, error),
+      passOver: (content, error) => this.passOver(content, error),
     });
   }
 
@@ -157,16 +157,20 @@ export class ArchiveIndex {
       this.logger.log({ archive: candidate.name }, 'archive indexed');
     } catch (error) {
       signal.throwIfAborted();
-      this.archives.set(candidate.name, archive);
-      this.passOver(candidate.name, error);
+      // What is not the archive's fault (too many open files, a disk error) may be over at the next look.
+      const signature = error instanceof AppError ? candidate.signature : '';
+      this.archives.set(candidate.name, { ...archive, signature });
+      this.report(candidate.name, messageOf(error));
     }
   }
 
-  /** The archive is not asked again until it changes. */
-  private passOver(file: string, error: unknown): void {
-    const archive = this.archives.get(file);
-    if (archive) delete archive.content;
-    this.report(file, messageOf(error));
+  /** The archive is not asked again until it changes, if the error is its own. */
+  private passOver(content: ArchiveContent, error: unknown): void {
+    const archive = this.archives.get(content.archive);
+    // Another state of the file may have been indexed since.
+    if (archive?.content !== content) return;
+    if (error instanceof AppError) delete archive.content;
+    this.report(content.archive, messageOf(error));
   }
 
   private report(file: string, reason: string): void {

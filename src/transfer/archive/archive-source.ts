@@ -9,7 +9,7 @@ import { archiveInvalid } from './archive-reader.js';
 /** What the source needs of the index. */
 export interface ArchiveContents {
   contents(signal: AbortSignal): Promise<readonly ArchiveContent[]>;
-  passOver(archive: string, error: unknown): void;
+  passOver(content: ArchiveContent, error: unknown): void;
 }
 
 /** All archives of `MOUNT_DIR` as one place that blobs come from. */
@@ -36,10 +36,10 @@ export class ArchiveSource implements BlobSource {
     if (!holder || !found) throw archiveInvalid(`no archive has ${blob.digest} with ${blob.size} bytes`);
     const stream = await found.open(start, signal).catch((error: unknown) => {
       signal.throwIfAborted();
-      this.archives.passOver(holder.archive, error);
+      this.archives.passOver(holder, error);
       throw error;
     });
-    const checked = Readable.from(this.check(holder.archive, blob, start, stream, signal), {
+    const checked = Readable.from(this.check(holder, blob, start, stream, signal), {
       objectMode: false,
     });
     return { start, stream: checked.once('close', () => stream.destroy()) };
@@ -54,7 +54,7 @@ export class ArchiveSource implements BlobSource {
 
   /** The store checks every byte too, but does not know which archive to blame: read from its start, a blob is hashed here. */
   private async *check(
-    archive: string,
+    holder: ArchiveContent,
     { digest }: WantedBlob,
     start: number,
     stream: Readable,
@@ -69,7 +69,7 @@ export class ArchiveSource implements BlobSource {
       if (hash && hash.digest('hex') !== hexOf(digest))
         throw archiveInvalid(`its ${digest} is something else`);
     } catch (error) {
-      if (!signal.aborted) this.archives.passOver(archive, error);
+      if (!signal.aborted) this.archives.passOver(holder, error);
       throw error;
     }
   }
