@@ -33,7 +33,8 @@ export class ArchiveSource implements BlobSource {
   ): Promise<{ readonly start: number; readonly stream: Readable }> {
     const holder = await this.holderOf(blob, signal);
     const found = await holder?.blob(blob.digest);
-    if (!holder || !found) throw archiveInvalid(`no archive has ${blob.digest} with ${blob.size} bytes`);
+    if (!holder || !found)
+      throw archiveInvalid(`no archive has ${blob.digest} with at most ${blob.size} bytes`);
     const stream = await found.open(start, signal).catch((error: unknown) => {
       signal.throwIfAborted();
       this.archives.passOver(holder, error);
@@ -45,9 +46,14 @@ export class ArchiveSource implements BlobSource {
     return { start, stream: checked.once('close', () => stream.destroy()) };
   }
 
+  /**
+   * Of a manifest often only the digest is known, and how long it may be: a larger blob is another one, a shorter one is
+   * judged by its digest.
+   */
   private async holderOf(blob: WantedBlob, signal: AbortSignal): Promise<ArchiveContent | undefined> {
     for (const content of await this.archives.contents(signal)) {
-      if ((await content.blob(blob.digest))?.size === blob.size) return content;
+      const found = await content.blob(blob.digest);
+      if (found && found.size <= blob.size) return content;
     }
     return undefined;
   }
