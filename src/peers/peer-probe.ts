@@ -5,7 +5,6 @@ import { PeerHandshake } from './client/peer-handshake.js';
 import { isRefused } from './client/peer-transport.js';
 import { canonicalAddress, parseAddress } from './peer-address.js';
 import { PeerDirectory } from './peer-directory.js';
-import { PeerError } from './peer-error.js';
 
 /** What is at an address: nothing listens; no telling; or an agent, and which. */
 export type ProbeResult = 'refused' | 'silent' | { readonly instance: string; readonly node: string };
@@ -25,23 +24,12 @@ export class PeerProbe {
   async probe(address: HostPort | string, signal: AbortSignal): Promise<ProbeResult> {
     const target = typeof address === 'string' ? parseAddress(address) : canonicalAddress(address);
     if (!target || !this.directory.lists(target)) return 'silent';
-    const first = await this.dial(target, signal);
-    // A kept-alive connection to a process that died breaks before a new one can be refused.
-    return first === 'broken' ? settle(await this.dial(target, signal)) : first;
-  }
-
-  private async dial(address: HostPort, signal: AbortSignal): Promise<ProbeResult | 'broken'> {
     try {
-      const { instance, node } = await this.handshake.identify(address, signal);
+      const { instance, node } = await this.handshake.identify(target, signal);
       return { instance, node };
     } catch (error) {
       signal.throwIfAborted();
-      if (isRefused(error)) return 'refused';
-      return error instanceof PeerError && error.kind === 'network' ? 'broken' : 'silent';
+      return isRefused(error) ? 'refused' : 'silent';
     }
   }
-}
-
-function settle(result: ProbeResult | 'broken'): ProbeResult {
-  return result === 'broken' ? 'silent' : result;
 }

@@ -2,14 +2,18 @@ import { Module, type Provider } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 
 import { AppConfig } from '../config/app-config.js';
+import { KubernetesClient } from '../kubernetes/kubernetes-client.js';
+import { KubernetesModule } from '../kubernetes/kubernetes.module.js';
 import { AccessGuard } from './access/access.guard.js';
 import { ApiTokenGuard } from './access/api-token.guard.js';
 import { ClusterKey } from './access/cluster-key.js';
 import { FileKeySource } from './access/file-key-source.js';
 import { KeySource } from './access/key-source.js';
+import { KubernetesKeySecret } from './access/kubernetes-key-secret.js';
 import { PeerGuard } from './access/peer.guard.js';
 import { PeerOrTokenGuard } from './access/peer-or-token.guard.js';
 import { ReadGuard } from './access/read.guard.js';
+import { SecretKeySource } from './access/secret-key-source.js';
 import { AgentIdentity } from './agent-identity.js';
 import { AvailabilityClient } from './client/availability-client.js';
 import { OutgoingSessions } from './client/outgoing-sessions.js';
@@ -27,11 +31,14 @@ import { IncomingSessions } from './session/incoming-sessions.js';
 import { SessionController } from './session/session.controller.js';
 import { StaticDiscovery } from './static/static-discovery.js';
 
+/** In a cluster the agents make the Secret themselves, unless files are given. */
 const keySource: Provider = {
   provide: KeySource,
-  inject: [AppConfig],
-  useFactory: ({ access }: AppConfig): KeySource =>
-    new FileKeySource(access.peerKeyFile, access.apiTokenFile),
+  inject: [AppConfig, KubernetesClient],
+  useFactory: ({ access, inCluster, kubernetes }: AppConfig, client: KubernetesClient): KeySource =>
+    inCluster && access.peerKeyFile === undefined && access.apiTokenFile === undefined
+      ? new SecretKeySource(new KubernetesKeySecret(client, kubernetes.keySecret))
+      : new FileKeySource(access.peerKeyFile, access.apiTokenFile),
 };
 
 const discovery: Provider = {
@@ -48,6 +55,7 @@ const discovery: Provider = {
  * them.
  */
 @Module({
+  imports: [KubernetesModule],
   controllers: [SessionController],
   providers: [
     keySource,
@@ -72,6 +80,6 @@ const discovery: Provider = {
     PeerRefreshService,
     PeerService,
   ],
-  exports: [AgentIdentity, ClusterKey, AccessGuard, PeerService],
+  exports: [AgentIdentity, ClusterKey, AccessGuard, ReadGuard, PeerProbe, PeerService],
 })
 export class PeersModule {}

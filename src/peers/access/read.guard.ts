@@ -1,4 +1,5 @@
 import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
+import type { Request } from 'express';
 
 import { AppConfig } from '../../config/app-config.js';
 import { ApiTokenGuard } from './api-token.guard.js';
@@ -12,6 +13,12 @@ export class ReadGuard implements CanActivate {
   ) {}
 
   canActivate(context: ExecutionContext): boolean {
-    return !this.config.access.readAuth || this.tokens.canActivate(context);
+    this.check(context.switchToHttp().getRequest<Request>());
+    return true;
+  }
+
+  /** For what is no route of Nest's, such as the API documentation. @throws AccessDenied 401 */
+  check(request: Pick<Request, 'headers'>): void {
+    if (this.config.access.readAuth) this.tokens.check(request);
   }
 }

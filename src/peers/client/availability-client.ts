@@ -59,7 +59,6 @@ export class AvailabilityClient {
         lane: 'control',
         method: 'POST',
         path: AVAILABILITY_PATH,
-        headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ digests, ...(image === undefined ? {} : { image }) }),
         headersTimeoutMs: TIMEOUT_MS,
         bodyTimeoutMs: TIMEOUT_MS,

@@ -1,36 +1,50 @@
 import { Transform, type TransformCallback } from 'node:stream';
 
 import { formatBytes } from '../../common/units.js';
+import { AppError } from '../../domain/errors.js';
 import { PeerError } from '../peer-error.js';
+import { toPeerError } from './peer-transport.js';
 
-/** Counts what comes through, and lets neither more nor fewer bytes through than were announced. */
+export interface MeasuredBodyOptions {
+  /** Bytes that were announced; undefined when nobody said how many there will be. */
+  readonly expected: number | undefined;
+  readonly onBytes: (count: number) => void;
+  /** When it aborts, the stream fails with its reason. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A peer's answer on its way to whoever asked: counted, neither more nor fewer bytes than were announced, and every
+ * failure of the connection as a PeerError.
+ */
 export class MeasuredBody extends Transform {
   private received = 0;
 
-  /** @param expected bytes; undefined when nobody said how many there will be */
-  constructor(
-    private readonly expected: number | undefined,
-    private readonly onBytes: (count: number) => void,
-  ) {
-    super({ highWaterMark: 64 * 1024 });
+  constructor(private readonly measure: MeasuredBodyOptions) {
+    super();
   }
 
   override _transform(part: Buffer, _encoding: BufferEncoding, callback: TransformCallback): void {
+    const { expected, onBytes } = this.measure;
     this.received += part.length;
-    this.onBytes(part.length);
-    if (this.expected !== undefined && this.received > this.expected) {
+    onBytes(part.length);
+    if (expected !== undefined && this.received > expected)
       callback(
-        new PeerError('corrupt', `The peer sent more than the ${formatBytes(this.expected)} it announced.`),
+        new PeerError('corrupt', `The peer sent more than the ${formatBytes(expected)} it announced.`),
       );
-    } else callback(null, part);
+    else callback(null, part);
   }
 
   override _flush(callback: TransformCallback): void {
-    if (this.expected === undefined || this.received === this.expected) callback();
-    else {
-      callback(
-        new PeerError('network', `The peer sent ${this.received} of ${this.expected} bytes and stopped.`),
-      );
-    }
+    const { expected } = this.measure;
+    if (expected === undefined || this.received === expected) callback();
+    else
+      callback(new PeerError('network', `The peer sent ${this.received} of ${expected} bytes and stopped.`));
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    const { signal } = this.measure;
+    if (error === null || error instanceof AppError) callback(error);
+    else callback(signal.aborted ? (signal.reason as Error) : toPeerError(error));
   }
 }

@@ -16,6 +16,12 @@ export interface PeerAnswer {
   readonly body: Dispatcher.ResponseData['body'];
 }
 
+/** A request as its caller sees it; what proves it is added here. A body is JSON. */
+export interface PeerCall extends Omit<PeerRequest, 'headers'> {
+  /** `bytes=…` */
+  readonly range?: string;
+}
+
 /** Requests to peers within sessions. A 401 (the peer restarted, or forgot us) leads to one new handshake. */
 @Injectable()
 export class PeerCaller {
@@ -30,7 +36,7 @@ export class PeerCaller {
    */
   async call(
     address: HostPort,
-    request: PeerRequest & { readonly range?: string },
+    request: PeerCall,
     accepted: readonly number[],
     signal: AbortSignal,
   ): Promise<PeerAnswer> {
@@ -50,15 +56,15 @@ export class PeerCaller {
   private async send(
     session: OutgoingSession,
     address: HostPort,
-    request: PeerRequest & { readonly range?: string },
+    request: PeerCall,
     signal: AbortSignal,
   ): Promise<PeerAnswer> {
     const { method, path, range } = request;
-    const headers = {
-      ...request.headers,
+    const headers = (): Record<string, string> => ({
+      ...(request.body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(range === undefined ? {} : { range }),
       ...session.headersFor(method, path, range),
-    };
+    });
     const response = await this.transport.send(address, { ...request, headers }, signal);
     // Another process answers there now: the next call asks who it is.
     const instance = response.headers[IDENTITY_HEADERS.instance.toLowerCase()];

@@ -56,7 +56,7 @@ export class PeerClient {
     );
     const extent = extentOf(answer, start);
     if (extent) return { ...extent, stream: this.measure(answer, extent.size - extent.start, signal) };
-    answer.body.destroy();
+    await discard(answer.body);
     throw new PeerError('http', 'The peer answered with another range than asked for.', {
       status: answer.status,
     });
@@ -92,7 +92,6 @@ export class PeerClient {
         lane: 'control',
         method: 'POST',
         path: RUNTIME_PATH,
-        headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ images }),
         headersTimeoutMs: ANSWER_TIMEOUT_MS,
         bodyTimeoutMs: ANSWER_TIMEOUT_MS,
@@ -128,7 +127,8 @@ export class PeerClient {
   }
 
   private measure({ body }: PeerAnswer, expected: number | undefined, signal: AbortSignal): Readable {
-    const measured = new MeasuredBody(expected, (count) => this.metrics.peerReceivedBytes(count));
+    const onBytes = (count: number): void => this.metrics.peerReceivedBytes(count);
+    const measured = new MeasuredBody({ expected, onBytes, signal });
     // Whatever fails, either end is destroyed with it, and the reader sees the error on his end.
     pipeline(body, measured, { signal }).catch(() => undefined);
     return measured;

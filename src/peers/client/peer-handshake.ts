@@ -130,7 +130,7 @@ export class PeerHandshake {
         lane: 'control',
         method: 'POST',
         path,
-        headers: { 'content-type': 'application/json' },
+        headers: () => ({ 'content-type': 'application/json' }),
         body: JSON.stringify(body),
         headersTimeoutMs: HANDSHAKE_TIMEOUT_MS,
         bodyTimeoutMs: HANDSHAKE_TIMEOUT_MS,

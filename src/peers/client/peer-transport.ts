@@ -1,6 +1,7 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Agent, type Dispatcher, errors, request } from 'undici';
 
+import { isErrno } from '../../common/errno.js';
 import type { HostPort } from '../../config/app-config.js';
 import { messageOf } from '../../domain/errors.js';
 import { formatAddress } from '../peer-address.js';
@@ -14,7 +15,8 @@ export interface PeerRequest {
   readonly method: 'GET' | 'HEAD' | 'POST';
   /** Path with query, as it goes into the request line. */
   readonly path: string;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** Called for each attempt: what proves a request is good once. */
+  readonly headers?: () => Readonly<Record<string, string>>;
   readonly body?: string;
   /** Longest wait for the answer to begin, milliseconds. */
   readonly headersTimeoutMs: number;
@@ -42,24 +44,24 @@ export class PeerTransport implements OnModuleDestroy {
   };
 
   /**
-   * @returns the answer, whatever its status; its body must be read or destroyed
+   * Sends a request, once more if the connection breaks before the answer: a kept-alive one to a process that is gone
+   * breaks on the next use. So every request must bear being received twice.
+   * @returns the answer, whatever its status; its body must be read, or left to `discard`
    * @throws PeerError `network` or `timeout`; the signal's reason when it aborts
    */
   async send(
     address: HostPort,
-    { lane, method, path, headers, body, headersTimeoutMs, bodyTimeoutMs }: PeerRequest,
+    peerRequest: PeerRequest,
     signal: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
     try {
-      return await request(`http://${formatAddress(address)}${path}`, {
-        dispatcher: this.agents[lane],
-        method,
-        ...(headers ? { headers } : {}),
-        ...(body === undefined ? {} : { body }),
-        headersTimeout: headersTimeoutMs,
-        bodyTimeout: bodyTimeoutMs,
-        signal,
-      });
+      return await this.attempt(address, peerRequest, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isBroken(error)) throw toPeerError(error);
+    }
+    try {
+      return await this.attempt(address, peerRequest, signal);
     } catch (error) {
       signal.throwIfAborted();
       throw toPeerError(error);
@@ -68,6 +70,22 @@ export class PeerTransport implements OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     await Promise.all(Object.values(this.agents).map((agent) => agent.destroy()));
+  }
+
+  private async attempt(
+    address: HostPort,
+    { lane, method, path, headers, body, headersTimeoutMs, bodyTimeoutMs }: PeerRequest,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    return request(`http://${formatAddress(address)}${path}`, {
+      dispatcher: this.agents[lane],
+      method,
+      ...(headers ? { headers: headers() } : {}),
+      ...(body === undefined ? {} : { body }),
+      headersTimeout: headersTimeoutMs,
+      bodyTimeout: bodyTimeoutMs,
+      signal,
+    });
   }
 }
 
@@ -90,11 +108,12 @@ export async function discard(body: Dispatcher.ResponseData['body']): Promise<vo
 
 /** The connection was actively refused: nothing listens there. */
 export function isRefused(error: unknown): boolean {
-  return error instanceof PeerError && hasCode(error.cause, 'ECONNREFUSED');
+  return error instanceof PeerError && isErrno(error.cause, 'ECONNREFUSED');
 }
 
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+/** An established connection broke. */
+function isBroken(error: unknown): boolean {
+  return error instanceof errors.SocketError || isErrno(error, 'ECONNRESET') || isErrno(error, 'EPIPE');
 }
 
 function makeAgent(lane: Lane): Agent {

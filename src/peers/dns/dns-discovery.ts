@@ -1,6 +1,7 @@
 import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 
+import { isErrno } from '../../common/errno.js';
 import type { HostPort } from '../../config/app-config.js';
 import { uniqueAddresses } from '../peer-address.js';
 import type { PeerDiscovery } from '../peer-discovery.js';
@@ -57,7 +58,7 @@ export class DnsDiscovery implements PeerDiscovery {
         result.status === 'rejected' ? [result.reason as unknown] : [],
       );
       // The name exists and has no addresses: an answer, too.
-      if (errors.length > 0 && errors.every((error) => hasCode(error, 'ENODATA'))) return [];
+      if (errors.length > 0 && errors.every((error) => isErrno(error, 'ENODATA'))) return [];
       problems.push(...errors);
     }
     throw new AggregateError(problems, `no addresses for ${names.join(', ')}`);
@@ -67,8 +68,4 @@ export class DnsDiscovery implements PeerDiscovery {
     const text = await readFile(this.resolvConfPath, { encoding: 'utf8', signal }).catch(() => '');
     return parseResolvConf(text);
   }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

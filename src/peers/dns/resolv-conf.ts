@@ -1,11 +1,12 @@
-/** What `/etc/resolv.conf` says that a look-up by c-ares does not apply by itself. */
+/** What of `/etc/resolv.conf` (resolv.conf(5)) c-ares leaves to the caller. */
 export interface ResolvConf {
+  /** Domains below which an incomplete name is looked for, in order. */
   readonly search: readonly string[];
 }
 
 const MAX_SEARCH = 32;
 
-/** resolv.conf(5): the last `search` (or `domain`) counts. */
+/** The last `search` or `domain` line counts. */
 export function parseResolvConf(text: string): ResolvConf {
   let search: string[] = [];
   for (const line of text.split('\n')) {
@@ -15,22 +16,19 @@ export function parseResolvConf(text: string): ResolvConf {
       .split(/\s+/);
     if (keyword === 'search' || keyword === 'domain') search = values.slice(0, MAX_SEARCH);
   }
-  return { search: search.map((domain) => domain.replace(/\.$/, '')).filter((domain) => domain !== '') };
+  return { search: search.map(withoutDot).filter((domain) => domain !== '') };
 }
 
 /**
- * The names to ask for, in order. A name with a dot at its end is complete. A Service's name below `svc.cluster.local`
- * is also tried below the domain that this cluster really has: kubelet writes `svc.<cluster domain>` into the search
- * list. Others are asked for as they are, then below each search domain.
+ * The names to ask for, in order. A dot at the end makes a name complete. A name with dots is asked for as it is first,
+ * whatever `ndots` says: kubelet's 5 would cost three look-ups in vain for every Service name.
  */
 export function candidateNames(name: string, { search }: ResolvConf): string[] {
-  if (name.endsWith('.')) return [name.slice(0, -1)];
+  if (name.endsWith('.')) return [withoutDot(name)];
   const below = search.map((domain) => `${name}.${domain}`);
-  const clusterDomain = search.find((domain) => domain.startsWith('svc.'));
-  const service = /^(.+)\.svc\.cluster\.local$/.exec(name)?.[1];
-  if (service !== undefined) {
-    const here = clusterDomain === undefined ? name : `${service}.${clusterDomain}`;
-    return here === name ? [name] : [here, name];
-  }
   return name.includes('.') ? [name, ...below] : [...below, name];
+}
+
+function withoutDot(name: string): string {
+  return name.replace(/\.$/, '');
 }

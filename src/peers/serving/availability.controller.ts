@@ -8,7 +8,6 @@ import { AgentIdentity } from '../agent-identity.js';
 import { AvailabilityProvider } from '../availability-provider.js';
 import { encodeAvailability } from '../wire/availability-wire.js';
 import { AvailabilityDto } from './availability.dto.js';
-import { peerBodyPipe } from './peer-body.pipe.js';
 
 /** What this node has of the blobs that a peer asks about. */
 @ApiTags('peer')
@@ -24,7 +23,7 @@ export class AvailabilityController {
   @HttpCode(HttpStatus.OK)
   @ApiOperation({ summary: 'What this node has of some blobs' })
   @ApiOkResponse({ description: '{node, instance, platform, protocol, blobs, participants}' })
-  async describe(@Body(peerBodyPipe) { digests }: AvailabilityDto, @Req() request: Request): Promise<object> {
+  async describe(@Body() { digests }: AvailabilityDto, @Req() request: Request): Promise<object> {
     const { node, instance, platform, protocol } = this.identity;
     const blobs = await this.provider.describe(digests, callerOf(request));
     return encodeAvailability({ node, instance, platform, protocol, blobs, participants: [] });

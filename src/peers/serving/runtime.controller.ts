@@ -3,7 +3,6 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 
 import { Access } from '../../common/access.decorator.js';
 import { RuntimeView } from '../runtime-view.js';
-import { peerBodyPipe } from './peer-body.pipe.js';
 import { RuntimeDto } from './runtime.dto.js';
 
 const TIMEOUT_MS = 8_000;
@@ -19,7 +18,7 @@ export class RuntimeController {
   @HttpCode(HttpStatus.OK)
   @ApiOperation({ summary: "Which of some images this node's runtime has" })
   @ApiOkResponse({ description: '{images}' })
-  async present(@Body(peerBodyPipe) { images }: RuntimeDto): Promise<{ images: readonly string[] }> {
+  async present(@Body() { images }: RuntimeDto): Promise<{ images: readonly string[] }> {
     return { images: await this.runtime.present(images, AbortSignal.timeout(TIMEOUT_MS)) };
   }
 }

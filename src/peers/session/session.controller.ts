@@ -6,7 +6,6 @@ import { Access } from '../../common/access.decorator.js';
 import { AppConfig } from '../../config/app-config.js';
 import { AgentIdentity } from '../agent-identity.js';
 import { canonicalIp, formatAddress } from '../peer-address.js';
-import { peerBodyPipe } from '../serving/peer-body.pipe.js';
 import { HelloDto } from './hello.dto.js';
 import { IncomingSessions } from './incoming-sessions.js';
 import { ProofDto } from './proof.dto.js';
@@ -27,7 +26,7 @@ export class SessionController {
   @HttpCode(HttpStatus.OK)
   @ApiOperation({ summary: "This agent's identity, and the first half of a handshake" })
   @ApiOkResponse({ description: '{node, instance, platform, protocol, nonce?, proofs?}' })
-  hello(@Body(peerBodyPipe) hello: HelloDto, @Req() request: Request): HelloAnswer {
+  hello(@Body() hello: HelloDto, @Req() request: Request): HelloAnswer {
     const { node, instance, platform, protocol } = this.identity;
     if (this.config.access.peerAuth === 'none') return { node, instance, platform, protocol };
     return this.sessions.challenge(hello, localAddress(request), request.socket.remoteAddress ?? '');
@@ -37,7 +36,7 @@ export class SessionController {
   @HttpCode(HttpStatus.NO_CONTENT)
   @ApiOperation({ summary: "The caller's proof, the second half of a handshake" })
   @ApiNoContentResponse()
-  prove(@Body(peerBodyPipe) proof: ProofDto): void {
+  prove(@Body() proof: ProofDto): void {
     this.sessions.prove(proof);
   }
 }

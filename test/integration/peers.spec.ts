@@ -1,0 +1,234 @@
+import { buffer, text } from 'node:stream/consumers';
+
+import { digestOf } from '../../src/domain/digest.js';
+import { PreheatMetrics } from '../../src/metrics/preheat-metrics.js';
+import type { PeerError } from '../../src/peers/peer-error.js';
+import { PeerAgent, type PeerAgentOptions } from '../support/peer-agent.js';
+
+const { signal } = new AbortController();
+
+describe('two agents', () => {
+  const agents: PeerAgent[] = [];
+  const start = async (options: PeerAgentOptions = {}) => {
+    const agent = await PeerAgent.start(options);
+    agents.push(agent);
+    return agent;
+  };
+
+  afterEach(async () => {
+    await Promise.all(agents.splice(0).map((agent) => agent.stop()));
+  });
+
+  async function pair(options: PeerAgentOptions = {}): Promise<[PeerAgent, PeerAgent]> {
+    const [one, other] = await Promise.all([
+      start({ node: 'one', ...options }),
+      start({ node: 'other', ...options }),
+    ]);
+    await one.meet(one, other);
+    return [one, other];
+  }
+
+  describe.each<[string, PeerAgentOptions]>([
+    ['with a key, over IPv4', {}],
+    ['with a key, over IPv6', { host: '::1' }],
+    ['without authentication', { peerAuth: 'none' }],
+  ])('%s', (_name, options) => {
+    it('know each other by the handshake, and not themselves', async () => {
+      const [one, other] = await pair(options);
+      expect(one.service.discoveredOnce).toBe(true);
+      expect(one.service.peers()).toEqual([
+        {
+          node: 'other',
+          instance: other.identity.instance,
+          platform: 'linux/amd64',
+          protocol: 1,
+          address: other.address,
+        },
+      ]);
+    });
+
+    it('say what they have', async () => {
+      const [one, other] = await pair(options);
+      const [peer] = one.service.peers();
+      const digest = other.addBlob('a layer');
+      const absent = digestOf(Buffer.from('another'));
+      const found = await one.service.availability(peer!, { digests: [digest, absent] }, signal);
+      expect([...found]).toEqual([[digest, { size: 7, complete: true }]]);
+      other.holdings.images.add('docker.io/library/nginx:1');
+      expect(await one.service.hasInRuntime(peer!, 'docker.io/library/nginx:1', signal)).toBe(true);
+      expect(await one.service.hasInRuntime(peer!, 'docker.io/library/nginx:2', signal)).toBe(false);
+    });
+
+    it('hand out blobs from any byte on, and exports', async () => {
+      const [one, other] = await pair(options);
+      const [peer] = one.service.peers();
+      const digest = other.addBlob('0123456789');
+      const received = jest.spyOn(one.get(PreheatMetrics), 'peerReceivedBytes');
+
+      const whole = await one.service.openBlob(peer!, digest, 0, signal);
+      expect([whole.start, whole.size, await text(whole.stream)]).toEqual([0, 10, '0123456789']);
+      const rest = await one.service.openBlob(peer!, digest, 4, signal);
+      expect([rest.start, rest.size, await text(rest.stream)]).toEqual([4, 10, '456789']);
+      expect(received.mock.calls.flat().reduce((sum, count) => sum + count, 0)).toBe(16);
+
+      const image = 'registry.example:5000/team/app:1&x=y';
+      other.holdings.images.add(image);
+      expect(await text(await one.service.openExport(peer!, image, signal))).toBe(`tar of ${image}`);
+    });
+  });
+
+  it('run many requests of one session at once', async () => {
+    const [one, other] = await pair();
+    const [peer] = one.service.peers();
+    const digest = other.addBlob('x'.repeat(10_000));
+    const blobs = Array.from({ length: 60 }, async () => {
+      const { stream } = await one.service.openBlob(peer!, digest, 0, signal);
+      return (await buffer(stream)).length;
+    });
+    expect(new Set(await Promise.all(blobs))).toEqual(new Set([10_000]));
+  });
+
+  it('use an agent without the availability call as a plain source', async () => {
+    const [one, other] = await pair({ plain: true });
+    const [peer] = one.service.peers();
+    const digest = other.addBlob('a layer');
+    const question = { digests: [digest, digestOf(Buffer.from('b'))] };
+    expect([...(await one.service.availability(peer!, question, signal))]).toEqual([
+      [digest, { size: 7, complete: true }],
+    ]);
+    expect(await one.service.hasInRuntime(peer!, 'a:1', signal)).toBe(false);
+  });
+
+  it('count an instance that is reached at two addresses once', async () => {
+    const one = await start({ node: 'one', host: '127.0.0.1' });
+    const other = await start({ node: 'other', host: '0.0.0.0' });
+    one.known.push(
+      { host: '127.0.0.1', port: other.address.port },
+      { host: '127.0.0.2', port: other.address.port },
+    );
+    await one.service.refresh(signal);
+    expect(one.service.peers()).toHaveLength(1);
+  });
+
+  it('go on with a peer that was restarted, under its new instance', async () => {
+    const [one, other] = await pair();
+    const [before] = one.service.peers();
+    const { port } = other.address;
+    await other.stop();
+    agents.splice(agents.indexOf(other), 1);
+    const restarted = await start({ node: 'other', port });
+    const digest = restarted.addBlob('still here');
+    const found = await one.service.availability(before!, { digests: [digest] }, signal);
+    expect(found.size).toBe(1);
+    const [after] = one.service.peers();
+    expect(after?.instance).toBe(restarted.identity.instance);
+    expect(after?.instance).not.toBe(before?.instance);
+  });
+
+  it('skip a peer that fails, and come back to it', async () => {
+    const [one, other] = await pair();
+    const [peer] = one.service.peers();
+    const { port } = other.address;
+    await other.stop();
+    agents.splice(agents.indexOf(other), 1);
+    const question = { digests: [digestOf(Buffer.from('x'))] };
+    await expect(one.service.availability(peer!, question, signal)).rejects.toMatchObject({
+      kind: 'network',
+    });
+    expect(one.service.peers()).toEqual([]);
+    await start({ node: 'other', port });
+    await one.service.refresh(signal);
+    expect(one.service.peers()).toEqual([]);
+    await one.clock.advance(2_000);
+    await one.service.refresh(signal);
+    expect(one.service.peers()).toHaveLength(1);
+  });
+
+  it('quarantine a peer for one image alone', async () => {
+    const [one] = await pair();
+    const [peer] = one.service.peers();
+    one.service.quarantine(peer!, 'docker.io/library/nginx:1');
+    expect(one.service.peers('docker.io/library/nginx:1')).toEqual([]);
+    expect(one.service.peers('docker.io/library/nginx:2')).toEqual([peer]);
+    expect(one.service.isQuarantined(peer!, 'docker.io/library/nginx:1')).toBe(true);
+  });
+
+  describe('probe an address', () => {
+    it('and say who is there, that nothing listens, or nothing at all', async () => {
+      const [one, other] = await pair();
+      const at = `127.0.0.1:${other.address.port}`;
+      expect(await one.service.probe(at, signal)).toEqual({
+        instance: other.identity.instance,
+        node: 'other',
+      });
+      await other.stop();
+      agents.splice(agents.indexOf(other), 1);
+      expect(await one.service.probe(other.address, signal)).toBe('refused');
+    });
+
+    it('only when discovery lists it', async () => {
+      const [one] = await pair();
+      const stranger = await start({ node: 'stranger' });
+      expect(await one.service.probe(stranger.address, signal)).toBe('silent');
+      expect(await one.service.probe('not an address', signal)).toBe('silent');
+    });
+  });
+
+  describe('when a peer sends something else than asked for', () => {
+    it.each<[string, number, PeerError['kind'], (start: number) => [number, Record<string, string>, string]]>(
+      [
+        ['fewer bytes', 0, 'network', () => [200, { 'content-length': '20' }, '0123456789']],
+        ['another range', 4, 'http', () => [206, { 'content-range': 'bytes 5-9/10' }, '56789']],
+        [
+          'a range that is not all of the rest',
+          4,
+          'http',
+          () => [206, { 'content-range': 'bytes 4-5/10' }, '45'],
+        ],
+        ['no length', 0, 'http', () => [200, { 'transfer-encoding': 'chunked' }, '0123456789']],
+        [
+          'more than it announced',
+          4,
+          'corrupt',
+          () => [206, { 'content-range': 'bytes 4-9/10', 'transfer-encoding': 'chunked' }, '4567890123'],
+        ],
+        ['a redirect', 0, 'http', () => [307, { location: 'http://127.0.0.1:1/' }, '']],
+        ['429', 0, 'full', () => [429, { 'retry-after': '2' }, '']],
+        ['an error', 0, 'http', () => [500, {}, 'boom']],
+      ],
+    )('%s', async (_name, offset, kind, answer) => {
+      const [one, other] = await pair();
+      const [peer] = one.service.peers();
+      const digest = other.addBlob('0123456789');
+      other.holdings.blobResponse = (_request, response) => {
+        const [status, headers, body] = answer(offset);
+        response.writeHead(status, headers);
+        response.write(body);
+        if (headers['content-length'] === '20') setImmediate(() => response.destroy());
+        else response.end();
+      };
+      const read = async () => buffer((await one.service.openBlob(peer!, digest, offset, signal)).stream);
+      const error = await read().then(
+        () => undefined,
+        (cause: unknown) => cause,
+      );
+      expect(error).toMatchObject({ kind });
+    });
+  });
+
+  it('stop reading when the signal aborts', async () => {
+    const [one, other] = await pair();
+    const [peer] = one.service.peers();
+    const digest = other.addBlob('x');
+    other.holdings.blobResponse = (_request, response) => {
+      response.writeHead(200, { 'content-length': '100' });
+      response.write('x');
+    };
+    const controller = new AbortController();
+    const { stream } = await one.service.openBlob(peer!, digest, 0, controller.signal);
+    const reading = buffer(stream);
+    controller.abort(new Error('enough'));
+    await expect(reading).rejects.toThrow('enough');
+    expect(one.service.peers()).toHaveLength(1);
+  });
+});
