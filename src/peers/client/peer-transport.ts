@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { Agent, type Dispatcher, errors, request } from 'undici';
 
-import { isErrno } from '../../common/errno.js';
+import { errnoOf } from '../../common/errno.js';
 import type { HostPort } from '../../config/app-config.js';
 import { messageOf } from '../../domain/errors.js';
 import { formatAddress } from '../peer-address.js';
@@ -108,12 +108,12 @@ export async function discard(body: Dispatcher.ResponseData['body']): Promise<vo
 
 /** The connection was actively refused: nothing listens there. */
 export function isRefused(error: unknown): boolean {
-  return error instanceof PeerError && isErrno(error.cause, 'ECONNREFUSED');
+  return error instanceof PeerError && errnoOf(error.cause) === 'ECONNREFUSED';
 }
 
 /** An established connection broke. */
 function isBroken(error: unknown): boolean {
-  return error instanceof errors.SocketError || isErrno(error, 'ECONNRESET') || isErrno(error, 'EPIPE');
+  return error instanceof errors.SocketError || ['ECONNRESET', 'EPIPE'].includes(errnoOf(error) ?? '');
 }
 
 function makeAgent(lane: Lane): Agent {

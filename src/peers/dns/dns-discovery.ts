@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 
-import { isErrno } from '../../common/errno.js';
+import { errnoOf } from '../../common/errno.js';
 import type { HostPort } from '../../config/app-config.js';
 import { uniqueAddresses } from '../peer-address.js';
 import type { PeerDiscovery } from '../peer-discovery.js';
@@ -58,7 +58,7 @@ export class DnsDiscovery implements PeerDiscovery {
         result.status === 'rejected' ? [result.reason as unknown] : [],
       );
       // The name exists and has no addresses: an answer, too.
-      if (errors.length > 0 && errors.every((error) => isErrno(error, 'ENODATA'))) return [];
+      if (errors.length > 0 && errors.every((error) => errnoOf(error) === 'ENODATA')) return [];
       problems.push(...errors);
     }
     throw new AggregateError(problems, `no addresses for ${names.join(', ')}`);
