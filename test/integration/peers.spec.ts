@@ -216,6 +216,17 @@ describe('two agents', () => {
     });
   });
 
+  it('give up a refused answer that does not end', async () => {
+    const [one, other] = await pair();
+    const [peer] = one.service.peers();
+    other.holdings.blobResponse = (_request, response) => {
+      response.writeHead(500);
+      response.write('boo');
+    };
+    const opening = one.service.openBlob(peer!, other.addBlob('x'), 0, signal);
+    await expect(opening).rejects.toMatchObject({ kind: 'http' });
+  });
+
   it('stop reading when the signal aborts', async () => {
     const [one, other] = await pair();
     const [peer] = one.service.peers();

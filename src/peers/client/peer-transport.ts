@@ -26,8 +26,9 @@ export interface PeerRequest {
 
 /** At most this many connections to one peer, by lane. */
 const CONNECTIONS: Readonly<Record<Lane, number>> = { control: 2, data: 6 };
-/** More than this is not worth reading: the connection is closed instead. */
+/** More than this, or longer, is not worth reading: the connection is closed instead. */
 const DISCARD_LIMIT_BYTES = 65_536;
+const DISCARD_TIMEOUT_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 /** Between two polls of a peer; below Node's own limit for idle server connections (5 s). */
 const KEEP_ALIVE_MS = 4_000;
@@ -103,7 +104,9 @@ export function toPeerError(error: unknown): PeerError {
 
 /** Reads away what is left of an answer that nobody wants, so that its connection can be used again. */
 export async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
-  await body.dump({ limit: DISCARD_LIMIT_BYTES }).catch(() => undefined);
+  await body
+    .dump({ limit: DISCARD_LIMIT_BYTES, signal: AbortSignal.timeout(DISCARD_TIMEOUT_MS) })
+    .catch(() => undefined);
 }
 
 /** The connection was actively refused: nothing listens there. */
