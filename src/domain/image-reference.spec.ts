@@ -94,6 +94,7 @@ describe('parseImageReference', () => {
     ['[:::]/app', 'registry host'],
     ['256.256.256.256/app', 'registry host'],
     ['https://reg.example/app', 'registry host'],
+    ['\nreg.example/app', '"\\nreg.example" is not a registry host'],
     ['user:pass@reg.example/app', 'digest'],
     ['a'.repeat(64), 'image id'],
     ['x'.repeat(256), '255'],

@@ -48,7 +48,9 @@ export function parseImageReference(text: string): ImageReference {
 
   const { registry, repository } = splitName(name);
   if (!isRegistryHost(registry))
-    return reject(`"${shorten(registry)}" is not a registry host with an optional port from 1 to 65535`);
+    return reject(
+      `${JSON.stringify(shorten(registry))} is not a registry host with an optional port from 1 to 65535`,
+    );
   const path = registry === 'docker.io' && !repository.includes('/') ? `library/${repository}` : repository;
   if (path.length > MAX_REPOSITORY_LENGTH)
     return reject(`the repository has more than ${MAX_REPOSITORY_LENGTH} characters`);
