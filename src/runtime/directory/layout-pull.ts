@@ -36,7 +36,9 @@ export async function pullIntoLayout(
     if ((await blobs.sizeOf(blob.digest)) === blob.size) return;
     await blobs.write(blob.digest, blob.size, mirror.read('blobs', blob.digest, limited, onProgress));
   });
-  for (const { digest, bytes } of image.manifests) await blobs.write(digest, bytes.length, [bytes]);
+  for (const { digest, bytes } of image.manifests) {
+    if ((await blobs.sizeOf(digest)) !== bytes.length) await blobs.write(digest, bytes.length, [bytes]);
+  }
   return image.root;
 }
 

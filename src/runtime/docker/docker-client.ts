@@ -45,7 +45,8 @@ export class DockerClient {
         modem.dial(
           {
             method: request.method,
-            path: `${request.path}?`,
+            // docker-modem adds a query only to what ends in a question mark.
+            path: request.query === undefined ? request.path : `${request.path}?`,
             options: { _query: request.query ?? {}, _body: {} },
             authconfig: request.credentials,
             abortSignal: signal,
