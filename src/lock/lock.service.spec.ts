@@ -356,6 +356,27 @@ describe('failures', () => {
     expect((await store.recordOf())?.failure).toMatchObject({ code: 'unauthorized', attempt: 3 });
   });
 
+  it('of the registry do not bind a node that needs none, nor does it wait for its turn', async () => {
+    const nodes = () => ['archivist', ...Array.from({ length: 30 }, (_, index) => `node-${index}`)];
+    const [one, archivist] = [nodeNamed('one'), nodeNamed('archivist', { nodes })];
+    const lease = await acquired(one);
+    const forArchive = () => clock.run(archivist.lock.acquireForArchive(KEY, signal));
+    expect(await forArchive()).toBeUndefined();
+
+    await lease.fail('not_found');
+    await clock.advance(2000);
+    expect(await acquire(one)).toBeUndefined();
+    const triedAtMs = clock.monotonicMs();
+    const archived = await forArchive();
+    expect(clock.monotonicMs() - triedAtMs).toBeLessThan(100);
+
+    await archived?.publish(DIGEST, 'archive');
+    await archived?.release();
+    await clock.advance(2000);
+    expect(await view(one)).toMatchObject({ digest: DIGEST, origin: 'archive' });
+    expect(await view(one)).not.toHaveProperty('failure');
+  });
+
   it('of this node alone only give the lease back', async () => {
     const lease = await acquired(nodeNamed('one'));
     await lease.fail('insufficient_disk');

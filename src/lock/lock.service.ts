@@ -7,7 +7,7 @@ import type { Lease } from './lease.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { FULL_ABOVE_BYTES, PRUNE_ABOVE_BYTES, recordsToRemove } from './pruning.js';
 import { RecordBook } from './record-book.js';
-import { RecordInterpreter } from './record-interpreter.js';
+import { type Purpose, RecordInterpreter } from './record-interpreter.js';
 import type { RecordView } from './record-view.js';
 import { TurnOrder } from './turn-order.js';
 
@@ -53,14 +53,15 @@ export class LockService {
    * @throws PreheatFailure `lock_unavailable`, `lock_full`
    */
   async acquire(key: ImageKey, signal: AbortSignal): Promise<Lease | undefined> {
-    const recordKey = recordKeyOf(key);
-    if (this.acquiring.has(recordKey) || this.keeper.holds(recordKey)) return undefined;
-    this.acquiring.add(recordKey);
-    try {
-      return await this.tryFor(key, recordKey, signal);
-    } finally {
-      this.acquiring.delete(recordKey);
-    }
+    return this.acquireFor('registry', key, signal);
+  }
+
+  /**
+   * The same, for a node that can tell what the tag means without the registry: it waits neither for a turn nor for a
+   * failure of the registry to be over. A holder who is at work is left alone.
+   */
+  async acquireForArchive(key: ImageKey, signal: AbortSignal): Promise<Lease | undefined> {
+    return this.acquireFor('archive', key, signal);
   }
 
   /**
@@ -76,11 +77,27 @@ export class LockService {
     }
   }
 
-  private async tryFor(key: ImageKey, recordKey: string, signal: AbortSignal): Promise<Lease | undefined> {
+  private async acquireFor(purpose: Purpose, key: ImageKey, signal: AbortSignal): Promise<Lease | undefined> {
+    const recordKey = recordKeyOf(key);
+    if (this.acquiring.has(recordKey) || this.keeper.holds(recordKey)) return undefined;
+    this.acquiring.add(recordKey);
+    try {
+      return await this.tryFor(purpose, key, recordKey, signal);
+    } finally {
+      this.acquiring.delete(recordKey);
+    }
+  }
+
+  private async tryFor(
+    purpose: Purpose,
+    key: ImageKey,
+    recordKey: string,
+    signal: AbortSignal,
+  ): Promise<Lease | undefined> {
     const { entries, sizeBytes } = await this.book.read(this.turns.readableAgeMs(), signal);
     const entry = entries.get(recordKey);
     if (!entry && sizeBytes > FULL_ABOVE_BYTES) throw full(key, sizeBytes);
-    const claim = await this.interpreter.claim(entry, signal);
+    const claim = await this.interpreter.claim(entry, purpose, signal);
     if (claim === 'no') {
       this.turns.forget(recordKey);
       return undefined;

@@ -8,8 +8,14 @@ import { type LockRecord, recordNodeName } from './record.js';
 import type { RecordEntry } from './record-book.js';
 import type { RecordView } from './record-view.js';
 
-/** Whether the lock may be taken: not, when it is this node's turn, or at once because it is this node's already. */
+/**
+ * Whether the lock may be taken: not, when it is this node's turn, or at once because it is this node's already or
+ * nobody else could do what this node can.
+ */
 export type Claim = 'no' | 'in-turn' | 'at-once';
+
+/** What the lock is wanted for. An archive is no registry: failures of the registry do not bind who has one. */
+export type Purpose = 'registry' | 'archive';
 
 /** What a record means to this node. Clocks of other nodes are never compared with ours. */
 @Injectable()
@@ -45,12 +51,13 @@ export class RecordInterpreter {
   }
 
   /** Whether this process, which has no lease of it, may take the lock; asks the holder's address for a proof. */
-  async claim(entry: RecordEntry | undefined, signal: AbortSignal): Promise<Claim> {
+  async claim(entry: RecordEntry | undefined, purpose: Purpose, signal: AbortSignal): Promise<Claim> {
     if (entry?.decoded.kind === 'unknown-version') return 'no';
     const record = recordOf(entry);
-    if (!entry || !record) return 'in-turn';
+    const whenFree = purpose === 'archive' ? 'at-once' : 'in-turn';
+    if (!entry || !record) return whenFree;
     const { holder } = record;
-    if (!holder) return this.waitLeftMs(entry, record) > 0 ? 'no' : 'in-turn';
+    if (!holder) return purpose === 'registry' && this.waitLeftMs(entry, record) > 0 ? 'no' : whenFree;
     if (this.isOwn(holder)) return 'at-once';
     if (this.clock.monotonicMs() - entry.sinceMs >= this.config.lock.timeoutMs) return 'in-turn';
     return (await this.proof.isGone(holder, signal)) ? 'in-turn' : 'no';

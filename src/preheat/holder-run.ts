@@ -26,13 +26,22 @@ export class HolderRun {
 
   /**
    * Tries for the lock once and, with it, brings the image into the store.
+   * @param archived an archive of this node tells what the tag means: no turn has to be waited for, and no failure of
+   * the registry
    * @returns undefined when someone else has the lock, or took it away
    * @throws PreheatFailure after the failure was made known to the cluster, where it is the registry's
    */
-  async attempt(session: ImageSession, signal: AbortSignal): Promise<TransferOutcome | undefined> {
+  async attempt(
+    session: ImageSession,
+    archived: boolean,
+    signal: AbortSignal,
+  ): Promise<TransferOutcome | undefined> {
     const { wanted } = session;
     return this.slots.lease(wanted.priority, signal, async () => {
-      const lease = await this.lock.acquire(keyOf(wanted), signal);
+      const key = keyOf(wanted);
+      const lease = archived
+        ? await this.lock.acquireForArchive(key, signal)
+        : await this.lock.acquire(key, signal);
       if (!lease) return undefined;
       this.metrics.lockHeld(wanted.image, true);
       try {

@@ -7,6 +7,7 @@ import { LockService } from '../lock/lock.service.js';
 import type { RecordView } from '../lock/record-view.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
 import type { AttemptOptions } from '../transfer/transfer-session.js';
+import { DigestResolver } from './digest-resolver.js';
 import { HolderRun } from './holder-run.js';
 import { ImageLoader, type LoadSource } from './image-loader.js';
 import type { ImageSession } from './image-session.js';
@@ -21,6 +22,7 @@ const WAIT_MS = { min: 200, max: 500 };
 export class ImagePreheater {
   constructor(
     private readonly lock: LockService,
+    private readonly resolver: DigestResolver,
     private readonly holder: HolderRun,
     private readonly loader: ImageLoader,
     private readonly status: StatusStore,
@@ -55,11 +57,18 @@ export class ImagePreheater {
       const view = await this.lock.lookup(key, signal);
       const fromPeers = await this.fromPeers(session, view, signal);
       if (fromPeers?.kind === 'complete') return fromPeers.root;
-      refuseIfHopeless(session.wanted, view);
-      const asHolder = await this.holder.attempt(session, signal);
+      const archived = await this.isArchived(session.wanted, view, signal);
+      if (!archived) refuseIfHopeless(session.wanted, view);
+      const asHolder = await this.holder.attempt(session, archived, signal);
       if (asHolder?.kind === 'complete') return asHolder.root;
       await this.clock.sleep(this.lock.pollIntervalMs(), signal);
     }
+  }
+
+  /** Whether this node can tell the cluster what the tag means without the registry. */
+  private async isArchived(wanted: WantedImage, view: RecordView, signal: AbortSignal): Promise<boolean> {
+    if (view.readOnly || view.digest || wanted.reference.digest) return false;
+    return (await this.resolver.fromArchive(wanted, signal)) !== undefined;
   }
 
   /** While somebody is bringing what is missing, nobody else needs to be asked: not even the lock. */
