@@ -10,6 +10,7 @@ import { StoreModule } from '../store/store.module.js';
 import { TransferModule } from '../transfer/transfer.module.js';
 import { DigestResolver } from './digest-resolver.js';
 import { DriftCheck } from './drift-check.js';
+import { FailurePause } from './failure-pause.js';
 import { HolderRun } from './holder-run.js';
 import { ImageLoader } from './image-loader.js';
 import { ImagePreheater } from './image.preheater.js';
@@ -38,6 +39,7 @@ import { WantedImages } from './wanted-images.js';
   providers: [
     DigestResolver,
     DriftCheck,
+    FailurePause,
     HolderRun,
     ImageLoader,
     ImagePreheater,

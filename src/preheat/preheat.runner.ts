@@ -1,17 +1,13 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 
-import { backoffMs } from '../common/backoff.js';
-import { Clock } from '../common/clock.js';
-import { messageOf, PreheatFailure } from '../domain/errors.js';
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { FailurePause } from './failure-pause.js';
 import { ImagePreheater } from './image.preheater.js';
 import type { ImageSession } from './image-session.js';
 import { ImageSessions } from './image-sessions.js';
 import { RuntimeInventory } from './runtime-inventory.js';
 import { StatusStore } from './status.store.js';
 import { keyOf, type WantedImage } from './wanted-image.js';
-
-const RETRY = { initialMs: 5000, maxMs: 5 * 60_000 };
 
 /** Tries until one image is ready, and says how it goes. */
 @Injectable()
@@ -22,7 +18,7 @@ export class PreheatRunner {
     private readonly inventory: RuntimeInventory,
     private readonly status: StatusStore,
     private readonly metrics: PreheatMetrics,
-    @Inject(Clock) private readonly clock: Clock,
+    private readonly pause: FailurePause,
   ) {}
 
   /** Resolves when the image is ready, by our doing or another's; rejects only with the signal's reason. */
@@ -35,8 +31,7 @@ export class PreheatRunner {
       } catch (error) {
         signal.throwIfAborted();
         failures += 1;
-        const delayMs = this.fail(wanted, error, failures);
-        await this.clock.sleep(delayMs, signal);
+        await this.pause.after(wanted, error, failures, signal);
       }
     }
   }
@@ -69,17 +64,5 @@ export class PreheatRunner {
     for (const [peer, durationMs] of session.peerDurations())
       this.metrics.peerFetch(wanted.image, peer, durationMs);
     this.status.enter(keyOf(wanted), 'ready', { ...progress, drift: false, ...(message ? { message } : {}) });
-  }
-
-  /** @returns how long to wait before the next try, in milliseconds */
-  private fail(wanted: WantedImage, error: unknown, failures: number): number {
-    const { reason, message, retryAfterMs } =
-      error instanceof PreheatFailure
-        ? error
-        : new PreheatFailure('runtime_error', `unexpected: ${messageOf(error)}`, { cause: error });
-    const delayMs = Math.max(retryAfterMs ?? 0, backoffMs(failures, RETRY));
-    const retryAt = new Date(this.clock.wallMs() + delayMs).toISOString();
-    this.status.enter(keyOf(wanted), 'failed', { reason, message, retryAt });
-    return delayMs;
   }
 }

@@ -1,0 +1,60 @@
+import { Inject, Injectable } from '@nestjs/common';
+
+import { backoffMs } from '../common/backoff.js';
+import { Clock } from '../common/clock.js';
+import { messageOf, PreheatFailure } from '../domain/errors.js';
+import { isRegistryReason } from '../domain/preheat-state.js';
+import { LockService } from '../lock/lock.service.js';
+import { DigestResolver } from './digest-resolver.js';
+import { StatusStore } from './status.store.js';
+import { keyOf, type WantedImage } from './wanted-image.js';
+
+const RETRY = { initialMs: 5000, maxMs: 5 * 60_000 };
+
+/**
+ * What lies between a failed try and the next. A failure of the registry is the cluster's: it is over for all as soon
+ * as it is over for one, be it that another node has got through, that an archive was put here, or that the record was
+ * removed by hand.
+ */
+@Injectable()
+export class FailurePause {
+  constructor(
+    private readonly lock: LockService,
+    private readonly resolver: DigestResolver,
+    private readonly status: StatusStore,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Shows the failure and waits until another try makes sense.
+   * @param failures tries of this image that have failed so far
+   */
+  async after(wanted: WantedImage, error: unknown, failures: number, signal: AbortSignal): Promise<void> {
+    const { reason, message, retryAfterMs } =
+      error instanceof PreheatFailure
+        ? error
+        : new PreheatFailure('runtime_error', `unexpected: ${messageOf(error)}`, { cause: error });
+    const delayMs = Math.max(retryAfterMs ?? 0, backoffMs(failures, RETRY));
+    const retryAt = new Date(this.clock.wallMs() + delayMs).toISOString();
+    this.status.enter(keyOf(wanted), 'failed', { reason, message, retryAt });
+    if (isRegistryReason(reason)) await this.whileRecorded(wanted, delayMs, signal);
+    else await this.clock.sleep(delayMs, signal);
+  }
+
+  /** At most `delayMs`, watching the record. */
+  private async whileRecorded(wanted: WantedImage, delayMs: number, signal: AbortSignal): Promise<void> {
+    const untilMs = this.clock.monotonicMs() + delayMs;
+    let isRecorded = false;
+    for (;;) {
+      const leftMs = untilMs - this.clock.monotonicMs();
+      if (leftMs <= 0) return;
+      await this.clock.sleep(Math.min(leftMs, this.lock.pollIntervalMs()), signal);
+      const { failure, digest, readOnly } = await this.lock.lookup(keyOf(wanted), signal);
+      if (readOnly) continue;
+      // One that never reached the record is not over because it is not there.
+      if (!failure && isRecorded) return;
+      isRecorded ||= failure !== undefined;
+      if (failure && !digest && (await this.resolver.fromArchive(wanted, signal))) return;
+    }
+  }
+}
