@@ -25,6 +25,18 @@ describe('networkFailure', () => {
 });
 
 describe('statusFailure', () => {
+  it('tells a refused credential from one that is missing', () => {
+    const messages = [true, false, undefined].map(
+      (withCredentials) =>
+        statusFailure(403, 'blob', withCredentials === undefined ? {} : { withCredentials }).message,
+    );
+    expect(messages).toEqual([
+      'blob: access denied with the configured credentials (HTTP 403)',
+      'blob: access denied without credentials (HTTP 403)',
+      'blob: access denied (HTTP 403)',
+    ]);
+  });
+
   it.each<[number, string, boolean]>([
     [401, 'unauthorized', false],
     [403, 'unauthorized', false],
@@ -35,7 +47,7 @@ describe('statusFailure', () => {
     [500, 'registry_error', true],
     [599, 'registry_error', true],
   ])('%d is %s, transient: %s', (status, reason, transient) => {
-    const failure = statusFailure(status, 'blob', 7);
+    const failure = statusFailure(status, 'blob', { retryAfterMs: 7 });
     expect(failure.reason).toBe(reason);
     expect(failure instanceof TransientFailure).toBe(transient);
     expect(failure.retryAfterMs).toBe(transient ? 7 : undefined);

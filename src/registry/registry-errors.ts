@@ -1,5 +1,4 @@
 import { PreheatFailure } from '../domain/errors.js';
-import type { FailureReason } from '../domain/preheat-state.js';
 
 /** A failure that may pass within seconds: worth another attempt inside one call. Escapes as what it is after the last. */
 export class TransientFailure extends PreheatFailure {}
@@ -30,14 +29,20 @@ function codeOf(error: unknown): string {
   return typeof name === 'string' ? name : 'unknown error';
 }
 
+export interface StatusContext {
+  readonly retryAfterMs?: number | undefined;
+  /** Whether the refused request carried a credential of ours; undefined where that does not matter. */
+  readonly withCredentials?: boolean;
+}
+
 /**
  * The failure that a status stands for.
- * @param what for the message: `manifest library/nginx:latest at docker.io`
+ * @param what for the message: `manifest latest of docker.io/library/nginx`
  */
 export function statusFailure(
   status: number,
   what: string,
-  retryAfterMs: number | undefined,
+  { retryAfterMs, withCredentials }: StatusContext = {},
 ): PreheatFailure {
   const options = retryAfterMs === undefined ? {} : { retryAfterMs };
   const message = (why: string): string => `${what}: ${why} (HTTP ${status})`;
@@ -45,11 +50,13 @@ export function statusFailure(
   if (status === 408 || status >= 500) {
     return new TransientFailure('registry_error', message('the registry has a problem'), options);
   }
-  const [reason, why]: [FailureReason, string] =
-    status === 401 || status === 403
-      ? ['unauthorized', 'access denied']
-      : status === 404
-        ? ['not_found', 'not found']
-        : ['registry_error', 'unexpected answer'];
-  return new PreheatFailure(reason, message(why));
+  if (status === 401 || status === 403) {
+    const how = withCredentials ? ' with the configured credentials' : ' without credentials';
+    return new PreheatFailure(
+      'unauthorized',
+      message(`access denied${withCredentials === undefined ? '' : how}`),
+    );
+  }
+  if (status === 404) return new PreheatFailure('not_found', message('not found'));
+  return new PreheatFailure('registry_error', message('unexpected answer'));
 }

@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { backoffMs } from '../common/backoff.js';
 import { Clock } from '../common/clock.js';
 import { RegistryAuthenticator } from './auth/registry-authenticator.js';
+import { ANONYMOUS } from './auth/registry-credential.js';
 import { type FollowedResponse, sendFollowing } from './http/redirects.js';
 import {
   discard,
@@ -61,34 +62,35 @@ export class RegistryRequester {
    * @throws PreheatFailure `unauthorized`, `not_found`, `rate_limited`, `registry_error`, `registry_unreachable`
    */
   async ask(question: RegistryQuestion, signal: AbortSignal): Promise<RegistryResponse> {
-    const { response, redirected } = await this.exchange(question, signal);
+    const { response, redirected, withCredentials } = await this.exchange(question, signal);
     const { status } = response;
     if (status === 200 || status === 206) return response;
     discard(response);
     const retryAfterMs = parseRetryAfterMs(response.header('retry-after'), this.clock.wallMs());
-    const failure = statusFailure(status, question.what, retryAfterMs);
+    if (!redirected) throw statusFailure(status, question.what, { retryAfterMs, withCredentials });
+    const failure = statusFailure(status, question.what, { retryAfterMs });
     // Storage that refuses a signed URL: it has expired, and the registry hands out another.
-    if (redirected && [400, 401, 403].includes(status)) {
-      throw new TransientFailure(failure.reason, failure.message);
-    }
+    if ([400, 401, 403].includes(status)) throw new TransientFailure(failure.reason, failure.message);
     throw failure;
   }
 
   private async exchange(
     { endpoint, repository, method, path, headers }: RegistryQuestion,
     signal: AbortSignal,
-  ): Promise<FollowedResponse> {
+  ): Promise<FollowedResponse & { withCredentials: boolean }> {
     const url = new URL(`/v2/${repository}/${path}`, endpoint.origin);
     const request: RegistryRequest = { method, url, headers };
     let authorization = await this.authenticator.known(endpoint, repository, signal);
     for (let sends = 1; ; sends++) {
       const followed = await sendFollowing(this.transport, endpoint, request, authorization?.header, signal);
       const { response, redirected } = followed;
-      if (response.status !== 401 || redirected || sends === MAX_SENDS) return followed;
+      const withCredentials = authorization !== undefined && authorization.credentialId !== ANONYMOUS;
+      const outcome = { ...followed, withCredentials };
+      if (response.status !== 401 || redirected || sends === MAX_SENDS) return outcome;
+      discard(response);
       const challenge = response.header('www-authenticate');
       const answer = await this.authenticator.answer(endpoint, repository, challenge, authorization, signal);
-      if (answer === undefined) return followed;
-      discard(response);
+      if (answer === undefined) return outcome;
       authorization = answer;
     }
   }

@@ -6,9 +6,12 @@ export type RegistryCredential =
   /** A refresh token (`identitytoken` in Docker's config), good at the registry's token service alone. */
   | { readonly kind: 'identity-token'; readonly token: string };
 
+/** The id of having none. */
+export const ANONYMOUS = 'anonymous';
+
 /** Tells credentials apart without keeping them: what was learnt with one must not be used with another. */
 export function credentialId(credential: RegistryCredential | undefined): string {
-  if (!credential) return 'anonymous';
+  if (!credential) return ANONYMOUS;
   return createHash('sha256').update(JSON.stringify(credential)).digest('hex');
 }
 

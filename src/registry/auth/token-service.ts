@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { PreheatFailure } from '../../domain/errors.js';
 import { readBody } from '../http/read-body.js';
 import { parseTarget, sendFollowing } from '../http/redirects.js';
-import { RegistryTransport } from '../http/registry-transport.js';
+import { discard, RegistryTransport } from '../http/registry-transport.js';
 import type { RegistryEndpoint } from '../registry-endpoint.js';
 import { statusFailure } from '../registry-errors.js';
 import { basicAuthorization, type RegistryCredential } from './registry-credential.js';
@@ -59,11 +59,13 @@ export class TokenService {
         : undefined;
     const { response } = await sendFollowing(this.transport, endpoint, request, authorization, signal);
     const what = `token for ${endpoint.registry}`;
-    const body = await readBody(response, what, MAX_ANSWER_BYTES, signal);
-    // Some services answer 400 to a refresh token that has expired.
-    const status = response.status === 400 && credential ? 401 : response.status;
-    if (status !== 200) throw statusFailure(status, what, undefined);
-    return parseAnswer(body, what);
+    if (response.status !== 200) {
+      discard(response);
+      // Some services answer 400 to a refresh token that has expired.
+      const status = response.status === 400 && credential ? 401 : response.status;
+      throw statusFailure(status, what, { withCredentials: credential !== undefined });
+    }
+    return parseAnswer(await readBody(response, what, MAX_ANSWER_BYTES, signal), what);
   }
 }
 
