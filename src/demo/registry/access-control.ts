@@ -36,9 +36,10 @@ export class AccessControl {
       if (authorization === basic(auth.username, auth.password)) return true;
       response.setHeader('www-authenticate', `Basic realm="${SERVICE}"`);
     } else {
-      const scope = repository === undefined ? undefined : `repository:${repository}:pull`;
-      if (this.holds(authorization, scope)) return true;
-      const scopePart = scope === undefined ? '' : `,scope="${scope}"`;
+      const actions = request.method === 'GET' || request.method === 'HEAD' ? ['pull'] : ['pull', 'push'];
+      if (this.holds(authorization, repository, actions)) return true;
+      const scopePart =
+        repository === undefined ? '' : `,scope="repository:${repository}:${actions.join(',')}"`;
       const realm = auth.realm ?? `${url}/token`;
       response.setHeader('www-authenticate', `Bearer realm="${realm}",service="${SERVICE}"${scopePart}`);
     }
@@ -75,10 +76,15 @@ export class AccessControl {
     this.tokens.clear();
   }
 
-  private holds(authorization: string, scope: string | undefined): boolean {
+  private holds(authorization: string, repository: string | undefined, actions: readonly string[]): boolean {
     const token = this.tokens.get(authorization.replace(/^Bearer /, ''));
     if (!token || token.untilMs <= this.clock.monotonicMs()) return false;
-    return scope === undefined || token.scopes.includes(scope);
+    if (repository === undefined) return true;
+    const prefix = `repository:${repository}:`;
+    const granted = token.scopes
+      .filter((scope) => scope.startsWith(prefix))
+      .flatMap((scope) => scope.slice(prefix.length).split(','));
+    return actions.every((action) => granted.includes(action));
   }
 
   private knows(auth: TokenAuth, request: IncomingMessage, form: URLSearchParams): boolean {
