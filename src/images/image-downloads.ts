@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 
 import { AppConfig } from '../config/app-config.js';
-import { closedSignal, sendBody } from '../mirror/send.js';
+import { closedSignal, sendStream } from '../mirror/send.js';
 import { Uplink } from '../mirror/uplink.js';
 import { imageNotFound, tooManyDownloads } from './image-errors.js';
 import { ImageExports } from './image-exports.js';
@@ -36,7 +36,10 @@ export class ImageDownloads {
       if (!tar) throw imageNotFound(image);
       response.setHeader('Content-Type', 'application/x-tar');
       if (tar.sizeBytes !== undefined) response.setHeader('Content-Length', tar.sizeBytes);
-      await sendBody(response, this.uplink.limit(tar.stream, closed), this.config.pullingTimeoutMs);
+      await sendStream(response, tar.stream, {
+        stallTimeoutMs: this.config.pullingTimeoutMs,
+        beforePiece: (bytes) => this.uplink.take(bytes, closed),
+      });
     } finally {
       leave();
     }

@@ -8,7 +8,7 @@ import { MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '../domain/manife
 import { BlobStore } from '../store/blob-store.js';
 import { parseByteRange } from './byte-range.js';
 import type { DistributionPath } from './distribution-path.js';
-import { closedSignal, sendBody } from './send.js';
+import { closedSignal, sendBlob } from './send.js';
 import { Uplink } from './uplink.js';
 
 /** Who is asking, as far as the answer depends on it. */
@@ -128,11 +128,14 @@ export class DistributionResponder {
         return true;
       }
       const closed = closedSignal(response);
-      const bytes = blob.stream(start, end, closed);
-      await sendBody(
+      await sendBlob(
         response,
-        client.limited ? this.uplink.limit(bytes, closed) : bytes,
-        this.stallTimeoutMs,
+        blob,
+        { start, end },
+        {
+          stallTimeoutMs: this.stallTimeoutMs,
+          beforePiece: (bytes) => (client.limited ? this.uplink.take(bytes, closed) : undefined),
+        },
       );
       return true;
     } finally {

@@ -3,9 +3,18 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 import { StallTimer } from '../common/abort.js';
+import type { BlobReader } from '../store/blob-reader.js';
+import type { ByteRange } from './byte-range.js';
 
 /** The reader took nothing for too long, or went away: the response is destroyed, there is nobody to tell. */
 class ReaderGoneError extends Error {}
+
+export interface SendOptions {
+  /** A reader that takes nothing for this long is cut. */
+  readonly stallTimeoutMs: number;
+  /** Awaited with each piece's length before it is sent: the place for a rate limit. */
+  readonly beforePiece: (bytes: number) => Promise<void> | void;
+}
 
 /** Aborts when the client has gone before the response was finished. */
 export function closedSignal(response: ServerResponse): AbortSignal {
@@ -16,34 +25,57 @@ export function closedSignal(response: ServerResponse): AbortSignal {
   return controller.signal;
 }
 
-/**
- * Streams `source` as the body, whose head is already written. A reader that takes nothing for `stallTimeoutMs` is cut.
- * A failure midway destroys the connection, so that a short body is never taken for a whole one.
- */
-export async function sendBody(
+/** Sends a range of a stored blob as the body, whose head is already written. */
+export async function sendBlob(
+  response: ServerResponse,
+  blob: BlobReader,
+  { start, end }: ByteRange,
+  options: SendOptions,
+): Promise<void> {
+  await sendWatched(response, options, async (signal, beforePiece) => {
+    await blob.sendTo(response, start, end, signal, beforePiece);
+    response.end();
+  });
+}
+
+/** Sends `source` as the body, whose head is already written. */
+export async function sendStream(
   response: ServerResponse,
   source: AsyncIterable<Uint8Array>,
-  stallTimeoutMs: number,
+  options: SendOptions,
+): Promise<void> {
+  await sendWatched(response, options, async (signal, beforePiece) => {
+    const pieces = Readable.from(paced(source, beforePiece), { objectMode: false, highWaterMark: 0 });
+    await pipeline(pieces, response, { signal });
+  });
+}
+
+/** A failure midway destroys the connection, so that a short body is never taken for a whole one. */
+async function sendWatched(
+  response: ServerResponse,
+  { stallTimeoutMs, beforePiece }: SendOptions,
+  send: (signal: AbortSignal, beforePiece: SendOptions['beforePiece']) => Promise<void>,
 ): Promise<void> {
   const stall = new StallTimer(stallTimeoutMs, () => new ReaderGoneError('the client stopped reading'));
   try {
-    await pipeline(
-      Readable.from(touching(source, stall), { objectMode: false, highWaterMark: 0 }),
-      response,
-      {
-        signal: stall.signal,
-      },
-    );
+    await send(stall.signal, async (bytes) => {
+      await beforePiece(bytes);
+      stall.touch();
+    });
   } catch {
-    // `pipeline` destroyed the response; the reader sees a broken connection, and its side reports it.
+    // The reader sees a broken connection, and its side reports it.
+    response.destroy();
   } finally {
     stall.stop();
   }
 }
 
-async function* touching(source: AsyncIterable<Uint8Array>, stall: StallTimer): AsyncGenerator<Uint8Array> {
+async function* paced(
+  source: AsyncIterable<Uint8Array>,
+  beforePiece: SendOptions['beforePiece'],
+): AsyncGenerator<Uint8Array> {
   for await (const bytes of source) {
-    stall.touch();
+    await beforePiece(bytes.length);
     yield bytes;
   }
 }

@@ -36,12 +36,9 @@ export class Uplink {
     };
   }
 
-  /** Passes `source` on at the rate that is left for it. */
-  async *limit(source: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    for await (const bytes of source) {
-      await this.bucket.take(bytes.length, signal);
-      this.metrics.peerSentBytes(bytes.length);
-      yield bytes;
-    }
+  /** Resolves when `bytes` more may be sent, and counts them as sent. */
+  async take(bytes: number, signal: AbortSignal): Promise<void> {
+    await this.bucket.take(bytes, signal);
+    this.metrics.peerSentBytes(bytes);
   }
 }
