@@ -3,6 +3,8 @@
  * signal's reason.
  */
 export async function abandonable<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Who does not even begin to wait leaves a promise that may have no other caller to hear of its failure.
+  shared.catch(() => undefined);
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const abort = (): void => aborted.reject(signal.reason as Error);
