@@ -43,7 +43,6 @@ export class HolderRun {
         ? await this.lock.acquireForArchive(key, signal)
         : await this.lock.acquire(key, signal);
       if (!lease) return undefined;
-      this.metrics.lockHeld(wanted.image, true);
       try {
         const outcome = await this.withLease(session, lease, signal);
         await lease.release();
@@ -53,8 +52,6 @@ export class HolderRun {
         await this.giveBack(lease, error, signal);
         if (lost && !isRegistryReason(reasonOf(error, 'lock_unavailable'))) return undefined;
         throw error;
-      } finally {
-        this.metrics.lockHeld(wanted.image, false);
       }
     });
   }
