@@ -2,6 +2,9 @@ import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 
 import { AppModule } from './app.module.js';
+import { abandonable } from './common/abandonable.js';
+import { errnoOf } from './common/errno.js';
+import { PortInUseError } from './common/port-in-use-error.js';
 import type { AppConfig } from './config/app-config.js';
 import { configureApp } from './configure-app.js';
 import { AgentLogger } from './http/agent-logger.js';
@@ -18,8 +21,10 @@ export interface RunningAgent {
 /**
  * Starts one agent, in an order that matters: the mirror's port is bound before the store is touched, so that two
  * agents of one host never share a store; and peers can ask this agent before it takes its first lock.
+ * @param signal gives the start up: what was started is stopped again
+ * @throws the signal's reason
  */
-export async function startAgent(config: AppConfig): Promise<RunningAgent> {
+export async function startAgent(config: AppConfig, signal: AbortSignal): Promise<RunningAgent> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), {
     abortOnError: false,
     forceCloseConnections: true,
@@ -37,13 +42,23 @@ export async function startAgent(config: AppConfig): Promise<RunningAgent> {
   try {
     app.useLogger(app.get(AgentLogger));
     configureApp(app);
+    signal.throwIfAborted();
     await mirror.listen();
     await store.open();
-    await app.listen(config.port, config.host);
+    // What waits for an API server in there ends when the application is closed.
+    await abandonable(listen(app, config), signal);
     scheduler.start();
     return { app, stop };
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+async function listen(app: NestExpressApplication, { host, port }: AppConfig): Promise<void> {
+  try {
+    await app.listen(port, host);
+  } catch (error) {
+    throw errnoOf(error) === 'EADDRINUSE' ? new PortInUseError('PORT', host, port) : error;
   }
 }

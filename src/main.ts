@@ -1,22 +1,24 @@
-import { startAgent, type RunningAgent } from './agent.js';
+import { AgentLifetime } from './agent-lifetime.js';
+import { agentVersion } from './config/agent-version.js';
+import { configWarnings } from './config/config-warnings.js';
 import { ConfigurationError } from './config/configuration-error.js';
 import { readHostFacts } from './config/host-facts.js';
 import { loadConfig } from './config/load-config.js';
 import { messageOf } from './domain/errors.js';
 
-/** Kubernetes waits 30 s before it kills; a node that drains should not wait at all. */
-const SHUTDOWN_LIMIT_MS = 9_500;
+// First of all: loading the rest takes a second, and a container's first process does not even see a SIGTERM that it
+// has not asked for.
+const lifetime = new AgentLifetime((code) => process.exit(code));
+lifetime.watch();
 
 try {
-  const agent = await startAgent(loadConfig(process.env, readHostFacts()));
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => void stop(agent));
+  const config = loadConfig(process.env, readHostFacts());
+  const { startAgent } = await import('./agent.js');
+  await lifetime.begin((signal) => startAgent(config, signal));
+  lifetime.announce(config, agentVersion(new URL('../package.json', import.meta.url)));
+  lifetime.warn(configWarnings(process.env, config));
 } catch (error) {
+  if (lifetime.isEnding) process.exit();
   process.stderr.write(`${messageOf(error)}\n`);
   process.exitCode = error instanceof ConfigurationError ? error.exitCode : 1;
-}
-
-async function stop(agent: RunningAgent): Promise<void> {
-  // Whatever still hangs then is left to the next start: the store is fit for that at any moment.
-  setTimeout(() => process.exit(1), SHUTDOWN_LIMIT_MS).unref();
-  await agent.stop();
 }

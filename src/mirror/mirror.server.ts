@@ -4,6 +4,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 
+import { errnoOf } from '../common/errno.js';
+import { PortInUseError } from '../common/port-in-use-error.js';
 import { AppConfig } from '../config/app-config.js';
 import type { Digest } from '../domain/digest.js';
 import { messageOf } from '../domain/errors.js';
@@ -12,6 +14,8 @@ import { DistributionResponder } from './distribution.responder.js';
 
 /** The first path component of every name we lend to the runtime; what is found under it on our port is ours to clean up. */
 export const LOOPBACK_PREFIX = 'preheat';
+
+const HOST = '127.0.0.1';
 
 /** One pull in flight: the runtime may read the store under this name, and nobody else knows the name. */
 export interface MirrorSession {
@@ -48,8 +52,12 @@ export class MirrorServer {
         response.destroy();
       });
     });
-    server.listen(this.port, '127.0.0.1');
-    await once(server, 'listening');
+    server.listen(this.port, HOST);
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      throw errnoOf(error) === 'EADDRINUSE' ? new PortInUseError('MIRROR_PORT', HOST, this.port) : error;
+    }
     this.server = server;
   }
 

@@ -129,6 +129,14 @@ export class AgentProcess {
     return performance.now() - startedMs;
   }
 
+  /** Waits until it ends, by itself or by a signal sent before. @returns its exit code, or what killed it */
+  async exit(limitMs: number): Promise<number | NodeJS.Signals> {
+    const { child } = this;
+    if (!child) throw new Error(`${this.node} was never started`);
+    if (this.isRunning) await once(child, 'exit', { signal: AbortSignal.timeout(limitMs) });
+    return child.exitCode ?? child.signalCode ?? 'SIGKILL';
+  }
+
   /** Ends it and removes its directory. */
   async dispose(): Promise<void> {
     await this.end('SIGKILL');
