@@ -7,6 +7,7 @@ import { isRegistryReason } from '../domain/preheat-state.js';
 import type { Lease } from '../lock/lease.js';
 import { LockService } from '../lock/lock.service.js';
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { PeerService } from '../peers/peer.service.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
 import { DigestResolver } from './digest-resolver.js';
 import type { ImageSession } from './image-session.js';
@@ -20,6 +21,7 @@ export class HolderRun {
     private readonly lock: LockService,
     private readonly resolver: DigestResolver,
     private readonly slots: Slots,
+    private readonly peers: PeerService,
     private readonly metrics: PreheatMetrics,
     @Inject(Clock) private readonly clock: Clock,
   ) {}
@@ -37,6 +39,7 @@ export class HolderRun {
     signal: AbortSignal,
   ): Promise<TransferOutcome | undefined> {
     const { wanted } = session;
+    await this.meetPeers(signal);
     return this.slots.lease(wanted.priority, signal, async () => {
       const key = keyOf(wanted);
       const lease = archived
@@ -54,6 +57,13 @@ export class HolderRun {
         throw error;
       }
     });
+  }
+
+  /** A node that knows no peers yet would read from the registry what they have. */
+  private async meetPeers(signal: AbortSignal): Promise<void> {
+    if (!this.peers.discoveredOnce) await this.peers.refresh(signal);
+    if (!this.peers.discoveredOnce)
+      throw new PreheatFailure('no_source', 'no look-up of peers has succeeded yet');
   }
 
   private async withLease(

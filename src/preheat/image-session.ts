@@ -1,5 +1,7 @@
+import { withTimeout } from '../common/abort.js';
 import type { ProgressWatch } from '../common/progress-watch.js';
 import type { Digest } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
 import type { TransferService } from '../transfer/transfer.service.js';
 import type { TransferOutcome, TransferProgress, TransferRequest } from '../transfer/transfer-request.js';
 import type { AttemptOptions, TransferSession } from '../transfer/transfer-session.js';
@@ -23,6 +25,7 @@ export class ImageSession {
     private readonly base: Omit<TransferRequest, 'digest'>,
     private readonly watch: ProgressWatch,
     private readonly services: SessionServices,
+    private readonly deadlineMs: number | undefined,
   ) {}
 
   /** What the reference means, once an attempt was made at it. */
@@ -62,6 +65,15 @@ export class ImageSession {
     return this.services.slots.work(this.wanted.priority, holdsLease, signal, () =>
       this.watch.during(signal, work),
     );
+  }
+
+  /** Runs `work` within `PULLING_DEADLINE`, if there is one. @throws PreheatFailure `timeout` */
+  withinDeadline<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { deadlineMs } = this;
+    if (deadlineMs === undefined) return work(signal);
+    const late = (): Error =>
+      new PreheatFailure('timeout', `not ready after PULLING_DEADLINE, ${deadlineMs / 1000} s`);
+    return withTimeout(deadlineMs, late, work, signal);
   }
 
   /** A sign of life that is not bytes. */

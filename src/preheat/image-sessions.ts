@@ -36,10 +36,11 @@ export class ImageSessions {
     const watch = new ProgressWatch(timeoutMs, () => {
       return new PreheatFailure('timeout', `less than 1 MiB was verified in ${timeoutMs / 1000} s`);
     });
-    return new ImageSession(wanted, request, watch, {
+    const services = {
       transfer: this.transfer,
       slots: this.slots,
       status: this.status,
-    });
+    };
+    return new ImageSession(wanted, request, watch, services, this.config.pullingDeadlineMs);
   }
 }

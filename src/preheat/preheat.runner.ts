@@ -46,7 +46,9 @@ export class PreheatRunner {
     const { identifiesBy } = await this.inventory.snapshot();
     const session = this.sessions.open(wanted, identifiesBy);
     try {
-      const message = await this.preheater.preheat(session, signal);
+      const message = await session.withinDeadline(signal, (limited) =>
+        this.preheater.preheat(session, limited),
+      );
       this.inventory.invalidate();
       this.succeed(session, message);
     } catch (error) {

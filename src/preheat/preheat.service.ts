@@ -37,7 +37,7 @@ export class PreheatService {
   /** One batch check: a single call to the runtime, then a task for each missing image that has none. */
   async check(signal: AbortSignal): Promise<void> {
     const wanted = this.wanted.all();
-    this.dropUnwanted(wanted);
+    await this.dropUnwanted(wanted);
     for (const image of wanted)
       if (!this.status.get(keyOf(image))) this.status.enter(keyOf(image), 'pending');
     const snapshot = await this.look(wanted);
@@ -89,12 +89,12 @@ export class PreheatService {
   }
 
   /** What left the list is let go: its task ends, its status and series disappear. The image itself stays. */
-  private dropUnwanted(wanted: readonly WantedImage[]): void {
+  private async dropUnwanted(wanted: readonly WantedImage[]): Promise<void> {
     const keys = new Set(wanted.map(taskKey));
     const images = new Set(wanted.map(({ image }) => image));
-    for (const [key, { abort }] of this.tasks) {
-      if (!keys.has(key)) abort.abort(new Error('the image left the list'));
-    }
+    const dropped = [...this.tasks].filter(([key]) => !keys.has(key)).map(([, task]) => task);
+    for (const { abort } of dropped) abort.abort(new Error('the image left the list'));
+    await Promise.allSettled(dropped.map(({ done }) => done));
     for (const { image, platform } of this.status.list()) {
       if (!keys.has(`${image} ${platform}`)) this.status.forget({ image, platform }, !images.has(image));
     }

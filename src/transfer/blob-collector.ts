@@ -29,9 +29,9 @@ export interface OriginAccess {
 
 /** The services a collector works with; one set for the whole process. */
 export interface CollectorParts {
-  readonly store: BlobStore;
-  readonly peers: PeerService;
-  readonly sweep: PeerSweep;
+  readonly store: Pick<BlobStore, 'sizeOf'>;
+  readonly peers: Pick<PeerService, 'availability' | 'openBlob'>;
+  readonly sweep: Pick<PeerSweep, 'availability'>;
   readonly flights: Flights;
   readonly claims: OriginClaims;
   readonly archives: BlobSource;
@@ -63,7 +63,7 @@ export class BlobCollector {
   constructor(
     blobs: readonly WantedBlob[],
     private readonly options: CollectorOptions,
-    private readonly bringer: BlobBringer,
+    private readonly bringer: Pick<BlobBringer, 'bring' | 'isExcluded'>,
     private readonly parts: CollectorParts,
   ) {
     this.open = new Map(blobs.map((blob) => [blob.digest, blob]));

@@ -9,7 +9,7 @@ export class PeerSource implements BlobSource {
   readonly kind = 'peer';
 
   constructor(
-    private readonly peers: PeerService,
+    private readonly peers: Pick<PeerService, 'availability' | 'openBlob'>,
     readonly peer: Peer,
   ) {}
 

@@ -19,6 +19,9 @@ import { RuntimeExports } from './runtime-exports.js';
 
 /** The services that the parts of a transfer share; each part names the few it needs. */
 export interface SessionParts extends CollectorParts, BringerParts, ManifestParts {
+  readonly store: BlobStore;
+  readonly peers: PeerService;
+  readonly sweep: PeerSweep;
   readonly space: StoreSpace;
   readonly catalog: ImageCatalog;
   readonly exports: RuntimeExports;
