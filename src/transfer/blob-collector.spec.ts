@@ -84,7 +84,7 @@ class FakeNode {
 
   private readonly excluded = new Set<string>();
 
-  private get parts(): CollectorParts {
+  get parts(): CollectorParts {
     const { cluster } = this;
     return {
       store: { sizeOf: (digest) => Promise.resolve(this.stored.has(digest) ? 10 : undefined) },
@@ -138,7 +138,7 @@ describe('BlobCollector', () => {
         fc.array(fc.uniqueArray(fc.nat(5), { minLength: 1 }), { minLength: 1, maxLength: 5 }),
         fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })),
         async (images, randoms) => {
-          const cluster = new FakeCluster(() => randoms.next().value ?? 0);
+          const cluster = new FakeCluster(() => randoms.next().value as number);
           const holders = images.map((indexes, number) => ({
             node: cluster.add(`n${number}`),
             blobs: indexes.map(blob),
@@ -191,7 +191,7 @@ describe('BlobCollector', () => {
     };
     const options = { image: 'image', claimKey: 'k', peers: () => [], origin: failing };
     const bringer = { bring: () => Promise.resolve(true), isExcluded: () => false };
-    const collector = new BlobCollector([blob(1)], options, bringer, node['parts']);
+    const collector = new BlobCollector([blob(1)], options, bringer, node.parts);
     await expect(cluster.clock.run(collector.collect(abort.signal))).rejects.toMatchObject({
       reason: 'unauthorized',
     });

@@ -6,7 +6,7 @@ import { writeFileAtomic } from '../../common/atomic-file.js';
 import type { Clock } from '../../common/clock.js';
 import { messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { LockStore } from '../lock-store.js';
-import { isErrno } from './errno.js';
+import { errnoOf } from '../../common/errno.js';
 import { FileMutex } from './file-mutex.js';
 import { removeLeftovers } from './leftovers.js';
 
@@ -34,7 +34,7 @@ export class FileLockStore implements LockStore {
     try {
       return parse(await readFile(this.path, { encoding: 'utf8', signal }), this.path);
     } catch (error) {
-      if (isErrno(error, 'ENOENT')) return new Map();
+      if (errnoOf(error) === 'ENOENT') return new Map();
       throw this.unavailable(error, signal);
     }
   }

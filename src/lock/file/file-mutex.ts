@@ -3,7 +3,7 @@ import { link, rm, writeFile } from 'node:fs/promises';
 
 import type { Clock } from '../../common/clock.js';
 import { PreheatFailure } from '../../domain/errors.js';
-import { isErrno } from './errno.js';
+import { errnoOf } from '../../common/errno.js';
 import { describeOwner, isAlive, readOwner } from './mutex-owner.js';
 
 const ACQUIRE_TIMEOUT_MS = 10_000;
@@ -80,7 +80,7 @@ async function tryLink(existing: string, path: string): Promise<boolean> {
     await link(existing, path);
     return true;
   } catch (error) {
-    if (isErrno(error, 'EEXIST')) return false;
+    if (errnoOf(error) === 'EEXIST') return false;
     throw error;
   }
 }

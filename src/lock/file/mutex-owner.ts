@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { PreheatFailure } from '../../domain/errors.js';
-import { isErrno } from './errno.js';
+import { errnoOf } from '../../common/errno.js';
 
 /** Who holds a mutex file. */
 export interface MutexOwner {
@@ -22,7 +22,7 @@ export async function readOwner(path: string): Promise<MutexOwner | undefined> {
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
+    if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   }
   const [, pid, startTime, token] = /^(\d+) (\d+) ([0-9a-f]{16})\n$/.exec(text) ?? [];
@@ -36,7 +36,7 @@ export async function isAlive({ pid, startTime }: MutexOwner): Promise<boolean> 
     process.kill(pid, 0);
   } catch (error) {
     // EPERM: it runs, as another user.
-    if (isErrno(error, 'ESRCH')) return false;
+    if (errnoOf(error) === 'ESRCH') return false;
   }
   const now = await startTimeOf(pid);
   return startTime === '0' || now === '0' || now === startTime;
