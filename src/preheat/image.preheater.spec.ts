@@ -4,6 +4,7 @@ import { parseImageReference } from '../domain/image-reference.js';
 import type { LockService } from '../lock/lock.service.js';
 import type { RecordView } from '../lock/record-view.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
+import type { DigestResolver } from './digest-resolver.js';
 import type { HolderRun } from './holder-run.js';
 import type { ImageLoader } from './image-loader.js';
 import { ImagePreheater } from './image.preheater.js';
@@ -19,6 +20,7 @@ const complete: TransferOutcome = { kind: 'complete', root: digest };
 class Script {
   readonly clock = new VirtualClock();
   readonly attempts: Digest[] = [];
+  archived: Digest | undefined;
   holderRuns = 0;
   loaded: Digest | undefined;
 
@@ -58,6 +60,9 @@ class Script {
         return Promise.resolve(next(this.holder));
       },
     };
+    const resolver: Pick<DigestResolver, 'fromArchive'> = {
+      fromArchive: () => Promise.resolve(this.archived),
+    };
     const loader: Pick<ImageLoader, 'load'> = {
       load: (_wanted, { root }) => {
         this.loaded = root;
@@ -67,6 +72,7 @@ class Script {
     const status: Pick<StatusStore, 'enter'> = { enter: () => undefined };
     const preheater = new ImagePreheater(
       lock as LockService,
+      resolver as DigestResolver,
       holder as HolderRun,
       loader as ImageLoader,
       status as StatusStore,
@@ -138,6 +144,14 @@ describe('ImagePreheater', () => {
     const had = new Script([{ ...unknown, digest, failure }], [complete], []);
     await had.run();
     expect(had.loaded).toBe(digest);
+  });
+
+  it('speaks for the tag all the same where an archive of this node explains it', async () => {
+    const failure = { reason: 'registry_unreachable' as const, retryAfterMs: 60_000 };
+    const script = new Script([{ ...unknown, failure }], [], [complete]);
+    script.archived = digest;
+    await script.run();
+    expect(script).toMatchObject({ loaded: digest, holderRuns: 1 });
   });
 
   it('never reads the registry without the lock', async () => {
