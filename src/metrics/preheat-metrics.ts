@@ -32,7 +32,7 @@ export class PreheatMetrics {
     this.status = new StatusMetrics(registry, config.nodeName);
     this.registryBytesCounter = counter(
       'image_preheat_registry_bytes_total',
-      'Bytes of manifests and blobs read from registries.',
+      'Bytes of blobs read from registries, manifests not counted.',
     );
     this.peerReceivedCounter = counter(
       'image_preheat_peer_received_bytes_total',

@@ -37,6 +37,11 @@ export class ImageSession {
     return this.transfer?.progress ?? { bytesDone: 0, bytesTotal: 0, source: 'store' };
   }
 
+  /** Bytes of config and layers, each once. */
+  get blobBytes(): number {
+    return this.transfer?.blobBytes ?? 0;
+  }
+
   /** Node names of the contributing peers, with how long each was read from, in milliseconds. */
   peerDurations(): [peer: string, durationMs: number][] {
     return this.transfer?.peerDurations() ?? [];

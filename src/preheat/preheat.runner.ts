@@ -61,7 +61,7 @@ export class PreheatRunner {
 
   private succeed(session: ImageSession, message: string | undefined): void {
     const { wanted, progress } = session;
-    this.metrics.uniqueBytes(wanted.image, progress.bytesTotal);
+    this.metrics.uniqueBytes(wanted.image, session.blobBytes);
     this.metrics.preheated(wanted.image, progress.source);
     for (const [peer, durationMs] of session.peerDurations())
       this.metrics.peerFetch(wanted.image, peer, durationMs);

@@ -62,6 +62,11 @@ export class TransferSession {
     return { bytesDone: this.bytesDone, bytesTotal: this.bytesTotal, source: this.contributions.source };
   }
 
+  /** Bytes of the image's config and layers, each once; 0 until its manifests are known. */
+  get blobBytes(): number {
+    return totalBytes(this.plan?.blobs.filter(({ mediaType }) => !isManifestType(mediaType)) ?? []);
+  }
+
   /** Milliseconds for which each contributing peer was read from. */
   peerDurations(): [peer: string, durationMs: number][] {
     return this.contributions.peerDurations();
