@@ -5,6 +5,12 @@ import { PreheatFailure } from '../domain/errors.js';
 import { RequestDurations } from '../metrics/request-durations.js';
 import { answerTo, type ErrorAnswer } from './error-answer.js';
 
+/**
+ * RFC 9110 wants a challenge with a 401, and registry clients (skopeo, containers/image) send a token they have only to
+ * who asked for one. The realm is no URL: there is nowhere to take credentials to.
+ */
+const CHALLENGE = 'Bearer realm="image-preheat"';
+
 /** The one place where errors become HTTP: `{statusCode, code, message}`, with no stack and no upstream's body. */
 @Catch()
 export class ErrorFilter implements ExceptionFilter {
@@ -28,6 +34,7 @@ export class ErrorFilter implements ExceptionFilter {
     if (answer.retryAfterMs !== undefined) {
       response.setHeader('Retry-After', Math.max(1, Math.ceil(answer.retryAfterMs / 1000)));
     }
+    if (answer.body.statusCode === 401) response.setHeader('WWW-Authenticate', CHALLENGE);
     // Whatever the handler meant to send, this is something else.
     for (const name of ['Content-Length', 'Content-Encoding', 'Content-Disposition', 'ETag'])
       response.removeHeader(name);

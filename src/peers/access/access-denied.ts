@@ -10,7 +10,7 @@ export class AccessDenied extends HttpException {
     super({ statusCode: status, code, message }, status);
   }
 
-  /** 401: who are you? Never with `WWW-Authenticate`: nobody shall be asked for a password by us. */
+  /** 401: who are you? The challenge that goes with it names no place to take a password to. */
   static unauthorized(code: string, message: string): AccessDenied {
     return new AccessDenied(HttpStatus.UNAUTHORIZED, code, message);
   }
