@@ -1,4 +1,5 @@
 import { AgentCluster } from '../support/agent-cluster.js';
+import { Cleanup } from '../support/cleanup.js';
 import { DockerEngine } from '../support/docker-engine.js';
 import { DockerRegistry } from '../support/docker-registry.js';
 import { describeWith } from '../support/engines.js';
@@ -10,16 +11,19 @@ const LAYERS = 9;
 const READY_MS = 180_000;
 
 describeWith(['dockerd', 'docker-registry'], 'Three Docker nodes and one registry', () => {
+  const cleanup = new Cleanup();
   let registry: DockerRegistry;
-  let builder: ImageBuilder;
   let engines: DockerEngine[];
   let cluster: AgentCluster;
   let image: BuiltImage;
   let reference: string;
 
   beforeAll(async () => {
-    [registry, builder] = await Promise.all([DockerRegistry.start(), ImageBuilder.create()]);
-    engines = await Promise.all([1, 2, 3, 4, 5].map(() => DockerEngine.start()));
+    registry = await cleanup.track(DockerRegistry.start(), (started) => started.stop());
+    const builder = await cleanup.track(ImageBuilder.create(), (started) => started.dispose());
+    engines = await Promise.all(
+      [1, 2, 3, 4, 5].map(() => cleanup.track(DockerEngine.start(), (started) => started.stop())),
+    );
     const layers = Array.from({ length: LAYERS }, (_, index) => ({
       seed: `layer-${index}`,
       sizeBytes: 24 * MIB,
@@ -29,18 +33,14 @@ describeWith(['dockerd', 'docker-registry'], 'Three Docker nodes and one registr
     await pushImage(image, registry.url, 'team/app', ['1.0']);
     reference = `${registry.host}/team/app:1.0`;
     await registry.forget();
-    cluster = await AgentCluster.prepare(
-      engines.slice(0, 4).map(({ host }) => ({ RUNTIME: 'docker', DOCKER_HOST: host })),
+    cluster = await cleanup.track(
+      AgentCluster.prepare(engines.slice(0, 4).map(({ host }) => ({ RUNTIME: 'docker', DOCKER_HOST: host }))),
+      (started) => started.dispose(),
     );
     await cluster.list(reference);
   }, READY_MS);
 
-  afterAll(async () => {
-    await cluster.dispose();
-    await Promise.all(engines.map((engine) => engine.stop()));
-    await registry.stop();
-    await builder.dispose();
-  }, 60_000);
+  afterAll(() => cleanup.run(), 60_000);
 
   it(
     'makes all three ready while the registry sends each blob once',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -55,6 +55,18 @@ export class AgentCluster {
 
   async list(...lines: readonly string[]): Promise<void> {
     await Promise.all(this.agents.map((agent) => agent.list(...lines)));
+  }
+
+  /** Image to the node that holds its lock right now, by the lock file. */
+  async lockHolders(): Promise<ReadonlyMap<string, string>> {
+    const text = await readFile(join(this.directory, 'lock.json'), 'utf8').catch(() => '{"records":{}}');
+    const { records } = JSON.parse(text) as { records: Record<string, string> };
+    return new Map(
+      Object.values(records).flatMap((record): [string, string][] => {
+        const { image, holder } = JSON.parse(record) as { image: string; holder?: { node: string } };
+        return holder ? [[image, holder.node]] : [];
+      }),
+    );
   }
 
   async dispose(): Promise<void> {

@@ -79,6 +79,11 @@ export class AgentProcess {
     return child?.exitCode === null && child.signalCode === null;
   }
 
+  /** Of the last run, once it has ended by itself or by a signal that it handles. */
+  get exitCode(): number | null {
+    return this.child?.exitCode ?? null;
+  }
+
   async list(...lines: readonly string[]): Promise<void> {
     await writeFile(this.listPath, lines.map((line) => `${line}\n`).join(''));
   }
