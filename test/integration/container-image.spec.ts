@@ -54,7 +54,7 @@ describe('what the Dockerfile puts into /app', () => {
     expect(DOCKERFILE).toContain('COPY LICENSE package.json ./');
     expect(DOCKERFILE).toContain('COPY --from=dependencies /app/node_modules node_modules');
     expect(DOCKERFILE).toContain('COPY --from=build /app/dist dist');
-    expect(DOCKERFILE).toContain('ENTRYPOINT ["node", "dist/main.js"]');
+    expect(DOCKERFILE).toContain('ENTRYPOINT ["node", "--max-semi-space-size=4", "dist/main.js"]');
     expect(existsSync(join(app, 'node_modules/typescript'))).toBe(false);
     expect(existsSync(join(app, 'node_modules/jest'))).toBe(false);
   });

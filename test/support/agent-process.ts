@@ -2,14 +2,19 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { freePort } from './free-port.js';
 
+/** As the container image runs it: small pieces of garbage never fill more memory than transfers do. */
+const NODE_FLAGS = ['--max-semi-space-size=4'];
+
 export interface AgentImage {
   readonly image: string;
   readonly state: string;
+  /** When it entered the state. */
+  readonly since: string;
   readonly digest?: string;
   readonly source?: string;
   readonly bytesDone: number;
@@ -25,7 +30,7 @@ export interface AgentOptions {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** The built agent (`dist/main.js`) as a process, in a directory of its own. Waits are bounded and end with its log. */
+/** The built agent (`dist/main.js` below the working directory) as a process, in a directory of its own. Waits are bounded and end with its log. */
 export class AgentProcess {
   private child: ChildProcess | undefined;
 
@@ -95,7 +100,7 @@ export class AgentProcess {
 
   /** Starts it; `environment` adds to what it was prepared with. */
   start(environment: Readonly<Record<string, string>> = {}): void {
-    const child = spawn(process.execPath, [join(__dirname, '../../dist/main.js')], {
+    const child = spawn(process.execPath, [...NODE_FLAGS, resolve('dist/main.js')], {
       cwd: this.directory,
       env: {
         PATH: process.env['PATH'] ?? '',

@@ -14,6 +14,7 @@ export type Engine =
   | 'promtool'
   | 'zstd'
   | 'ip'
+  | 'nginx'
   | 'kubernetes';
 
 /** Why `engine` cannot be used here; undefined when it can. */

@@ -1,0 +1,99 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { AgentCluster } from '../test/support/agent-cluster.js';
+import type { AgentProcess } from '../test/support/agent-process.js';
+import type { Cleanup } from '../test/support/cleanup.js';
+import { DockerEngine } from '../test/support/docker-engine.js';
+import { DockerRegistry } from '../test/support/docker-registry.js';
+import { ImageBuilder } from '../test/support/image-builder.js';
+import { pushImage } from '../test/support/push-image.js';
+import type { BenchPart } from './bench-part.js';
+import { pullImage, removeImages } from './engine-images.js';
+import { type Figure, median } from './figure.js';
+import { MIB, type Scale } from './scale.js';
+
+const LAYERS = 8;
+const LAYER_BYTES = 40 * MIB;
+const READY_MS = 300_000;
+const POLL_MS = 20;
+/** Longer than the agent keeps what the runtime told it, so that it sees that the image is gone. */
+const SETTLE_MS = 1_500;
+
+/** One Docker Engine, one image, in turns: the agent with all blobs in its store, and `docker pull` from a registry beside it. */
+export const timeToReady: BenchPart = {
+  name: 'time-to-ready',
+  programs: ['dockerd', 'docker-registry'],
+  async run({ pairs }: Scale, cleanup: Cleanup): Promise<readonly Figure[]> {
+    const builder = await cleanup.track(ImageBuilder.create(), (it) => it.dispose());
+    const registry = await cleanup.track(DockerRegistry.start(), (it) => it.stop());
+    const engine = await cleanup.track(DockerEngine.start(), (it) => it.stop());
+    const layers = Array.from({ length: LAYERS }, (_, index) => ({
+      seed: `ready-${index}`,
+      sizeBytes: LAYER_BYTES,
+    }));
+    await pushImage(await builder.image({ layers }), registry.url, 'bench/app', ['1']);
+    const reference = `${registry.host}/bench/app:1`;
+    const cluster = await cleanup.track(
+      AgentCluster.prepare([{ RUNTIME: 'docker', DOCKER_HOST: engine.host, INTERVAL: '1h' }]),
+      (it) => it.dispose(),
+    );
+    const [agent] = cluster.agents;
+    if (!agent) throw new Error('no agent was prepared');
+    await agent.list(reference);
+    agent.start();
+    await agent.until(reference, 'ready', READY_MS);
+
+    const preheats: number[] = [];
+    const pulls: number[] = [];
+    for (let pair = 0; pair < pairs; pair += 1) {
+      await removeImages(engine);
+      await delay(SETTLE_MS);
+      preheats.push(await timed(() => preheat(agent, reference, cluster.authorization)));
+      await removeImages(engine);
+      await delay(SETTLE_MS);
+      pulls.push(await timed(() => pullImage(engine, reference)));
+    }
+    const [ours, theirs] = [median(preheats), median(pulls)];
+    return [
+      {
+        what: 'time to ready from a warm store ÷ docker pull from a local registry',
+        value: ours / theirs,
+        target: 1,
+        gate: 1.15,
+        detail: `medians of ${pairs} pairs, ${(ours / 1000).toFixed(2)} s ÷ ${(theirs / 1000).toFixed(2)} s; ${(LAYERS * LAYER_BYTES) / MIB} MiB in ${LAYERS} layers`,
+      },
+    ];
+  },
+};
+
+/** From the request to `ready`: the look at the runtime, the pull from the store, the names. */
+async function preheat(
+  agent: AgentProcess,
+  reference: string,
+  headers: Record<string, string>,
+): Promise<void> {
+  const before = await sinceOf(agent, reference);
+  const answer = await fetch(`${agent.url}/images/preheat`, {
+    method: 'POST',
+    headers: { ...headers, 'content-type': 'application/json' },
+    body: JSON.stringify({ images: [reference] }),
+  });
+  if (answer.status !== 202) throw new Error(`POST /images/preheat: ${answer.status} ${await answer.text()}`);
+  const deadline = performance.now() + READY_MS;
+  while ((await sinceOf(agent, reference)) === before) {
+    if (performance.now() > deadline) throw new Error(`${reference} did not become ready again`);
+    await delay(POLL_MS);
+  }
+}
+
+/** When it became ready; undefined while it is not. */
+async function sinceOf(agent: AgentProcess, reference: string): Promise<string | undefined> {
+  const status = (await agent.images()).find(({ image }) => image === reference);
+  return status?.state === 'ready' ? status.since : undefined;
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const startedMs = performance.now();
+  await work();
+  return performance.now() - startedMs;
+}
