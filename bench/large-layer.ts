@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { hexOf } from '../src/domain/digest.js';
@@ -26,6 +27,8 @@ interface Watched {
   readonly idleMiB: number;
   readonly peakMiB: number;
   readonly delayMs: number;
+  /** The same of this process, which does next to nothing: what the machine's other work causes. */
+  readonly idleDelayMs: number;
 }
 
 /** An image of one large layer: to node A from the registry, to node B from A, then again and again from A to a client. */
@@ -95,6 +98,8 @@ async function watch(
   for (const agent of agents)
     await agent.wait('healthy', READY_MS, async () => ((await agent.get('/health')).ok ? true : undefined));
   await delay(IDLE_MS);
+  const idle = monitorEventLoopDelay({ resolution: MONITOR_TICK_MS });
+  idle.enable();
   const running = work();
   return Promise.all(
     agents.map(async (agent) => {
@@ -104,14 +109,19 @@ async function watch(
       await agent.metric('nodejs_eventloop_lag_p99_seconds');
       const { peakMiB } = await meter.peakMiB(() => running);
       const tickMs = (await agent.metric('nodejs_eventloop_lag_p99_seconds')) * 1000;
-      return { idleMiB, peakMiB, delayMs: Math.max(0, tickMs - MONITOR_TICK_MS) };
+      return { idleMiB, peakMiB, delayMs: delayOf(tickMs), idleDelayMs: delayOf(idle.percentile(99) / 1e6) };
     }),
   );
 }
 
+/** @param tickMs between two ticks of the monitor */
+function delayOf(tickMs: number): number {
+  return Math.max(0, tickMs - MONITOR_TICK_MS);
+}
+
 function passing(what: string, watched: Watched | undefined): Figure[] {
   if (!watched) throw new Error(`${what} was not watched`);
-  const { idleMiB, peakMiB, delayMs } = watched;
+  const { idleMiB, peakMiB, delayMs, idleDelayMs } = watched;
   return [
     {
       what: `peak RSS, ${what}`,
@@ -127,7 +137,7 @@ function passing(what: string, watched: Watched | undefined): Figure[] {
       unit: 'ms',
       target: 20,
       gate: 50,
-      detail: `beyond the monitor's own ${MONITOR_TICK_MS} ms`,
+      detail: `an idle process beside it ${idleDelayMs.toFixed(0)} ms`,
     },
   ];
 }

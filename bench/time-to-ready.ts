@@ -80,7 +80,9 @@ async function preheat(
   });
   if (answer.status !== 202) throw new Error(`POST /images/preheat: ${answer.status} ${await answer.text()}`);
   const deadline = performance.now() + READY_MS;
-  while ((await sinceOf(agent, reference)) === before) {
+  for (;;) {
+    const since = await sinceOf(agent, reference);
+    if (since !== undefined && since !== before) return;
     if (performance.now() > deadline) throw new Error(`${reference} did not become ready again`);
     await delay(POLL_MS);
   }
