@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+
+import { AgentCluster } from './agent-cluster.js';
+import type { AgentProcess } from './agent-process.js';
+import type { Cleanup } from './cleanup.js';
+
+/** The long profile of the cluster suites (`E2E_PROFILE=full`): the issue's own numbers, minutes instead of seconds. */
+export const IS_FULL_PROFILE = process.env['E2E_PROFILE'] === 'full';
+
+/** Agents without any engine: their runtime is an OCI layout each. None is started yet. */
+export async function prepareDirectoryCluster(
+  cleanup: Cleanup,
+  nodes: number,
+  shared: Readonly<Record<string, string>> = {},
+): Promise<AgentCluster> {
+  const own = Array.from({ length: nodes }, () => ({ RUNTIME: 'directory' }));
+  return cleanup.track(AgentCluster.prepare(own, { LOG_LEVEL: 'info', ...shared }), (cluster) =>
+    cluster.dispose(),
+  );
+}
+
+/** Waits until all of `agents` have `image`. @returns its id, which must be one and the same on all */
+export async function idWhenReady(
+  agents: readonly AgentProcess[],
+  image: string,
+  limitMs: number,
+): Promise<string> {
+  await Promise.all(agents.map((agent) => agent.until(image, 'ready', limitMs)));
+  const answers = await Promise.all(
+    agents.map(async (agent) => {
+      const answer = await agent.get(`/images/check?image=${encodeURIComponent(image)}`);
+      return (await answer.json()) as { exists: boolean; id: string };
+    }),
+  );
+  expect(answers.every(({ exists }) => exists)).toBe(true);
+  const [id, ...others] = new Set(answers.map((answer) => answer.id));
+  expect(others).toEqual([]);
+  return id ?? '';
+}
+
+/** Blobs of an agent's runtime whose bytes are not what their names say. */
+export async function wrongBlobs({ storeDirectory }: AgentProcess): Promise<string[]> {
+  const directory = join(storeDirectory, 'runtime', 'blobs', 'sha256');
+  const wrong: string[] = [];
+  for (const name of await readdir(directory)) {
+    const hash = createHash('sha256');
+    await pipeline(createReadStream(join(directory, name)), hash);
+    if (hash.digest('hex') !== name) wrong.push(name);
+  }
+  return wrong;
+}
