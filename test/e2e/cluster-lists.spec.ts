@@ -2,26 +2,15 @@ import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { addDemoImage } from '../../src/demo/demo-image.js';
-import { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
+import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
 import type { AgentCluster } from '../support/agent-cluster.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import { Cleanup } from '../support/cleanup.js';
+import { addImage, sentBytes, startDemoRegistry } from '../support/demo-images.js';
 import { idWhenReady, IS_FULL_PROFILE, prepareDirectoryCluster } from '../support/directory-cluster.js';
 
 const KIB = 1024;
 const READY_MS = 120_000;
-
-async function startRegistry(cleanup: Cleanup, bandwidthBytesPerSecond = 0): Promise<DemoRegistry> {
-  return cleanup.track(DemoRegistry.start({ bandwidthBytesPerSecond }), (registry) => registry.stop());
-}
-
-/** Images of different content: layers differ by their size. @returns bytes of its blobs */
-function addImage(registry: DemoRegistry, name: string, sizeBytes: number, layers = 3): Promise<number> {
-  const layerBytes = Array.from({ length: layers }, (_, index) => sizeBytes + index);
-  const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
-  return addDemoImage(registry.content, { repository: name, tag: '1.0', layerBytes, architecture });
-}
 
 describe('A list that is mounted from a ConfigMap', () => {
   const cleanup = new Cleanup();
@@ -32,7 +21,7 @@ describe('A list that is mounted from a ConfigMap', () => {
   let second: string;
 
   beforeAll(async () => {
-    registry = await startRegistry(cleanup);
+    registry = await startDemoRegistry(cleanup);
     await addImage(registry, 'team/first', 64 * KIB);
     await addImage(registry, 'team/second', 128 * KIB);
     [first, second] = [`${registry.host}/team/first:1.0`, `${registry.host}/team/second:1.0`];
@@ -129,7 +118,7 @@ describe('Lists that change on one node after the other', () => {
 
   beforeAll(async () => {
     // Slow enough for pulls to be under way while lists change.
-    registry = await startRegistry(cleanup, 1500 * KIB);
+    registry = await startDemoRegistry(cleanup, { bandwidthBytesPerSecond: 1500 * KIB });
     for (let index = 0; index < IMAGES; index += 1)
       uniqueBytes += await addImage(registry, `team/app-${index}`, (index + 1) * 700 * KIB);
     images = Array.from({ length: IMAGES }, (_, index) => `${registry.host}/team/app-${index}:1.0`);
@@ -155,7 +144,7 @@ describe('Lists that change on one node after the other', () => {
           lists[index % 2]!.map((image) => agent.until(image, 'ready', READY_MS * 2)),
         ),
       );
-      const sent = [...registry.ledger.blobBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
+      const sent = sentBytes(registry);
       const logs = await Promise.all(cluster.agents.map((agent) => agent.log()));
       process.stdout.write(
         `${AGENTS} agents, two lists over ${SPREAD_MS / 1000} s: registry ÷ unique = ${(sent / uniqueBytes).toFixed(3)}\n`,
