@@ -31,12 +31,14 @@ import { IncomingSessions } from './session/incoming-sessions.js';
 import { SessionController } from './session/session.controller.js';
 import { StaticDiscovery } from './static/static-discovery.js';
 
-/** In a cluster the agents make the Secret themselves, unless files are given. */
+/** With the API server at hand the agents make the Secret themselves, unless files are given. */
 const keySource: Provider = {
   provide: KeySource,
   inject: [AppConfig, KubernetesClient],
-  useFactory: ({ access, inCluster, kubernetes }: AppConfig, client: KubernetesClient): KeySource =>
-    inCluster && access.peerKeyFile === undefined && access.apiTokenFile === undefined
+  useFactory: ({ access, inCluster, lock, kubernetes }: AppConfig, client: KubernetesClient): KeySource =>
+    (inCluster || lock.backend === 'kubernetes') &&
+    access.peerKeyFile === undefined &&
+    access.apiTokenFile === undefined
       ? new SecretKeySource(new KubernetesKeySecret(client, kubernetes.keySecret))
       : new FileKeySource(access.peerKeyFile, access.apiTokenFile),
 };
