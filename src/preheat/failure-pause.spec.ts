@@ -78,6 +78,10 @@ describe('After a failure', () => {
     expect(await pauseMs(notFound, { 9000: gone })).toBeLessThanOrEqual(9000 + POLL_MS);
   });
 
+  it('it goes on also when the record is gone before it was looked at again', async () => {
+    expect(await pauseMs(notFound, { 1: () => (record = NONE) })).toBe(POLL_MS);
+  });
+
   it('it goes on when an archive was put there', async () => {
     const put = () => (archived = true);
     expect(await pauseMs(notFound, { 9000: put })).toBeLessThanOrEqual(9000 + POLL_MS);

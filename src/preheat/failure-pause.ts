@@ -44,14 +44,14 @@ export class FailurePause {
   /** At most `delayMs`, watching the record. */
   private async whileRecorded(wanted: WantedImage, delayMs: number, signal: AbortSignal): Promise<void> {
     const untilMs = this.clock.monotonicMs() + delayMs;
-    let isRecorded = false;
+    // One that never reached the record is not over because it is not there.
+    let isRecorded = (await this.lock.lookup(keyOf(wanted), signal)).failure !== undefined;
     for (;;) {
       const leftMs = untilMs - this.clock.monotonicMs();
       if (leftMs <= 0) return;
       await this.clock.sleep(Math.min(leftMs, this.lock.pollIntervalMs()), signal);
       const { failure, digest, readOnly } = await this.lock.lookup(keyOf(wanted), signal);
       if (readOnly) continue;
-      // One that never reached the record is not over because it is not there.
       if (!failure && isRecorded) return;
       isRecorded ||= failure !== undefined;
       if (failure && !digest && (await this.resolver.fromArchive(wanted, signal))) return;
