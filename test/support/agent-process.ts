@@ -98,6 +98,11 @@ export class AgentProcess {
     this.environment[name] = value;
   }
 
+  /** Leaves a setting out at the next start. */
+  unset(name: string): void {
+    Reflect.deleteProperty(this.environment, name);
+  }
+
   /** Starts it; `environment` adds to what it was prepared with. */
   start(environment: Readonly<Record<string, string>> = {}): void {
     const child = spawn(process.execPath, [...NODE_FLAGS, resolve('dist/main.js')], {
@@ -198,6 +203,7 @@ export class AgentProcess {
   }
 
   private async logTail(): Promise<string> {
-    return (await this.log()).split('\n').slice(-40).join('\n');
+    const lines = (await this.log()).split('\n').filter((line) => !line.includes('request completed'));
+    return lines.slice(-40).join('\n');
   }
 }
