@@ -16,6 +16,7 @@ import { V2Module } from './mirror/v2.module.js';
 import { PeerApiModule } from './peers/peer-api.module.js';
 import { PeerAnswersModule } from './preheat/peer-answers.module.js';
 import { PreheatModule } from './preheat/preheat.module.js';
+import { RuntimeCredentialsModule } from './preheat/runtime-credentials.module.js';
 import { StoreModule } from './store/store.module.js';
 
 /** One agent. `HttpModule` comes first: its guard counts requests before any other looks at them. */
@@ -34,6 +35,7 @@ export class AppModule {
         PeerApiModule.answeredBy([PeerAnswersModule]),
         V2Module.resolvedBy([PeerAnswersModule]),
         ImagesModule,
+        RuntimeCredentialsModule,
       ],
       providers: [AgentLogger],
     };

@@ -26,6 +26,6 @@ import { RegistryRequester } from './registry-requester.js';
     { provide: RegistryByteCounter, useExisting: PreheatMetrics },
     { provide: HostLookup, useValue: systemHostLookup },
   ],
-  exports: [RegistryClient],
+  exports: [CredentialStore, RegistryClient],
 })
 export class RegistryModule {}

@@ -35,7 +35,7 @@ export function runtimeModule({
       ...runtime,
     },
   } as unknown as AppConfig;
-  const auth: RegistryAuth = { forRegistry: (host) => Promise.resolve(credentials[host]) };
+  const auth: RegistryAuth = { forRepository: ({ registry }) => Promise.resolve(credentials[registry]) };
 
   @Global()
   @Module({

@@ -7,6 +7,7 @@ import { systemClock } from '../../common/clock.js';
 import type { AppConfig } from '../../config/app-config.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { DockerClient } from './docker-client.js';
+import type { RegistryAuth } from '../registry-auth.js';
 import { DockerService } from './docker.service.js';
 
 const { signal } = new AbortController();
@@ -44,7 +45,9 @@ describe('DockerService', () => {
 
   function at(dockerHost: string): DockerService {
     const runtime = { dockerHost, dockerTlsVerify: false };
-    const auth = { forRegistry: (host: string) => Promise.resolve({ username: host, password: 'pw' }) };
+    const auth: RegistryAuth = {
+      forRepository: ({ registry }) => Promise.resolve({ username: registry, password: 'pw' }),
+    };
     return new DockerService(new DockerClient({ runtime } as AppConfig), systemClock, auth);
   }
 

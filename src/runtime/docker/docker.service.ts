@@ -92,7 +92,7 @@ export class DockerService implements ImageRuntime, RepoDigestRestorer {
   async restore(name: string, signal: AbortSignal): Promise<void> {
     await this.attempt(async () => {
       if (await this.exists(name, signal)) return;
-      const credentials = await this.auth?.forRegistry(parseImageReference(name).registry);
+      const credentials = await this.auth?.forRepository(parseImageReference(name), signal);
       try {
         await this.pullFrom(name, credentials, signal);
       } catch (error) {
