@@ -22,15 +22,19 @@ export class ImageSessions {
   ) {}
 
   /** The caller closes it. */
-  open(wanted: WantedImage, identifiesBy: RuntimeSnapshot['identifiesBy']): ImageSession {
+  open(wanted: WantedImage, { identifiesBy, images, rootDirectory }: RuntimeSnapshot): ImageSession {
     const { image, reference, platform, timeoutMs } = wanted;
-    const { nodeName, platform: own } = this.config;
+    const { nodeName, platform: own, runtime } = this.config;
+    const { kind } = runtime;
     const request = {
       image,
       reference,
       platform,
       native: formatPlatform(platform) === formatPlatform(own),
       identifiesBy,
+      isLoaded: (name: string) => images.has(name),
+      // The layout of `directory` unpacks nothing, and comes to be with the first image.
+      ...(rootDirectory === undefined || kind === 'directory' ? {} : { runtimeDirectory: rootDirectory }),
       claimKey: `${recordKeyOf(keyOf(wanted))} ${nodeName}`,
     };
     const watch = new ProgressWatch(timeoutMs, () => {

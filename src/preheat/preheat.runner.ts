@@ -43,8 +43,7 @@ export class PreheatRunner {
   }
 
   private async tryOnce(wanted: WantedImage, signal: AbortSignal): Promise<void> {
-    const { identifiesBy } = await this.inventory.snapshot();
-    const session = this.sessions.open(wanted, identifiesBy);
+    const session = this.sessions.open(wanted, await this.inventory.snapshot());
     try {
       const message = await session.withinDeadline(signal, (limited) =>
         this.preheater.preheat(session, limited),

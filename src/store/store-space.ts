@@ -10,6 +10,7 @@ import type { CatalogImage, SizedBlob } from './catalog-image.js';
 import { diskSpaceOf, maxStoreBytes, minFreeBytes } from './disk-space.js';
 import { type EvictionInput, type EvictionPlan, planEviction } from './eviction-plan.js';
 import { ImageCatalog } from './image-catalog.js';
+import { RuntimeDisk, type RuntimeLoad } from './runtime-disk.js';
 import { StoreInventory } from './store-inventory.js';
 import { StoreLayout } from './store-layout.js';
 
@@ -22,11 +23,18 @@ export interface Pin {
   release(): void;
 }
 
+interface PinnedImage {
+  readonly image: string;
+  readonly blobs: readonly SizedBlob[];
+  readonly load: RuntimeLoad | undefined;
+}
+
 /** Decides whether an image may come in, and what has to go for it. */
 @Injectable()
 export class StoreSpace {
   private readonly logger = new Logger(StoreSpace.name);
-  private readonly pins = new Set<{ readonly image: string; readonly blobs: readonly SizedBlob[] }>();
+  private readonly runtimeDisk = new RuntimeDisk();
+  private readonly pins = new Set<PinnedImage>();
   private readonly askedAt = new Map<Digest, { readonly monotonicMs: number; readonly wallMs: number }>();
   private listed: ReadonlySet<string> = new Set();
   private turn: Promise<unknown> = Promise.resolve();
@@ -59,14 +67,16 @@ export class StoreSpace {
   /**
    * Makes room for an image, before a byte of it is fetched, and keeps it until the pin is released. Pin an image anew
    * when more of its blobs become known, and only then release the old pin.
+   * @param load what the runtime will need for it, on its own disk or on the same
    * @throws PreheatFailure `store_full` above `STORE_MAX_SIZE`, `insufficient_disk` below `MIN_FREE_DISK`; nothing was
    *   evicted then
    */
-  async pin(image: string, blobs: readonly SizedBlob[]): Promise<Pin> {
+  async pin(image: string, blobs: readonly SizedBlob[], load?: RuntimeLoad): Promise<Pin> {
     // One at a time: two that look at the same free space would both take it.
     const turn = this.turn.then(async () => {
-      await this.makeRoom(image, blobs);
-      const pin = { image, blobs };
+      const alsoNeeded = load ? await this.checkRuntime(load) : 0;
+      await this.makeRoom(image, blobs, alsoNeeded);
+      const pin = { image, blobs, load };
       this.pins.add(pin);
       for (const known of this.catalog.list()) if (known.image === image) this.catalog.markUsed(known);
       return { release: () => void this.pins.delete(pin) };
@@ -75,13 +85,33 @@ export class StoreSpace {
     return turn;
   }
 
-  private async makeRoom(image: string, blobs: readonly SizedBlob[]): Promise<void> {
+  /** @returns bytes that the runtime will take from the store's disk; @throws PreheatFailure `insufficient_disk` */
+  private async checkRuntime({ directory, sizeBytes }: RuntimeLoad): Promise<number> {
+    if (sizeBytes === 0) return 0;
+    await this.layout.ensure();
+    const disk = await this.runtimeDisk.space(directory, this.layout.root);
+    if (!disk) return 0;
+    // What others that are pinned have loaded so far is not free any more, and counted again: better than too little.
+    const reserved = sum(
+      [...this.pins].map(({ load }) => (load?.directory === directory ? load.sizeBytes : 0)),
+    );
+    if (disk.sharedWithStore) return sizeBytes + reserved;
+    const left = disk.freeBytes - minFreeBytes(this.config.store.minFree, disk) - reserved;
+    if (sizeBytes <= left) return 0;
+    throw new PreheatFailure(
+      'insufficient_disk',
+      `the image needs about ${formatBytes(sizeBytes)} unpacked, but MIN_FREE_DISK leaves ${room(left)} of the ${formatBytes(disk.freeBytes)} free on the disk of ${directory}`,
+    );
+  }
+
+  private async makeRoom(image: string, blobs: readonly SizedBlob[], runtimeBytes: number): Promise<void> {
     const known = this.catalog.list();
     const { complete, partial } = await this.inventory.list();
     await this.catalog.forgetIncomplete(known, new Set(complete.keys()));
     const onDisk = new Map([...partial, ...complete]);
     const demand = this.demandOf(blobs, onDisk);
-    if (demand.imageBytes === 0) return;
+    const diskBytes = demand.imageBytes + runtimeBytes;
+    if (diskBytes === 0) return;
 
     await this.layout.ensure();
     const disk = await diskSpaceOf(this.layout.root);
@@ -89,20 +119,24 @@ export class StoreSpace {
     const storeRoom = storeMax - sum(onDisk.values()) - demand.reservedBytes;
     const diskRoom = disk.freeBytes - minFreeBytes(this.config.store.minFree, disk) - demand.reservedBytes;
 
-    const missing = demand.imageBytes - Math.min(storeRoom, diskRoom);
+    const missing = Math.max(
+      demand.imageBytes === 0 ? 0 : demand.imageBytes - storeRoom,
+      diskBytes - diskRoom,
+    );
     if (missing <= 0) return;
     const plan = planEviction(this.evictionInput(image, blobs, onDisk), missing);
     const need = `the image needs ${formatBytes(demand.imageBytes)} more`;
-    if (demand.imageBytes > storeRoom + plan.freedBytes) {
+    if (demand.imageBytes > 0 && demand.imageBytes > storeRoom + plan.freedBytes) {
       throw new PreheatFailure(
         'store_full',
         `${need}, but beside images in use the store has room for ${room(storeRoom + plan.freedBytes)} (STORE_MAX_SIZE ${formatBytes(storeMax)})`,
       );
     }
-    if (demand.imageBytes > diskRoom + plan.freedBytes) {
+    if (diskBytes > diskRoom + plan.freedBytes) {
+      const unpacked = runtimeBytes === 0 ? '' : `, and the runtime about ${formatBytes(runtimeBytes)}`;
       throw new PreheatFailure(
         'insufficient_disk',
-        `${need}, but MIN_FREE_DISK leaves ${room(diskRoom + plan.freedBytes)} of the ${formatBytes(disk.freeBytes)} free on the disk of STORE_DIR`,
+        `${need}${unpacked}, but MIN_FREE_DISK leaves ${room(diskRoom + plan.freedBytes)} of the ${formatBytes(disk.freeBytes)} free on the disk of STORE_DIR`,
       );
     }
     await this.evict(plan);

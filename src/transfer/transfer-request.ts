@@ -15,6 +15,10 @@ export interface TransferRequest {
   readonly digest: Digest;
   /** What this node's runtime needs: see `RuntimeSnapshot.identifiesBy`. */
   readonly identifiesBy: 'config' | 'manifest';
+  /** Where the runtime keeps its images, when it says so: its disk must have room, too. */
+  readonly runtimeDirectory?: string;
+  /** Whether the runtime has that image already: layers of it take no room again. */
+  readonly isLoaded: (image: string) => boolean;
   /** Unique among the nodes that may claim the same blob: the record's key and this node's name. */
   readonly claimKey: string;
 }

@@ -10,6 +10,7 @@ import {
 import { formatPlatform } from '../domain/platform.js';
 import type { Lease } from '../lock/lease.js';
 import type { Peer } from '../peers/peer-identity.js';
+import type { RuntimeLoad } from '../store/runtime-disk.js';
 import type { Pin } from '../store/store-space.js';
 import { BlobBringer } from './blob-bringer.js';
 import { BlobCollector, type CollectorOptions, type OriginAccess } from './blob-collector.js';
@@ -21,6 +22,7 @@ import { neighboursOf } from './neighbours.js';
 import { RegistrySource } from './registry.source.js';
 import type { SessionParts } from './session-parts.js';
 import type { TransferOutcome, TransferProgress, TransferRequest } from './transfer-request.js';
+import { unpackedBytes } from './unpacked-size.js';
 
 /** What this node may do in one attempt, and whom it knows to be at work. */
 export interface AttemptOptions {
@@ -129,7 +131,7 @@ export class TransferSession {
 
   /** Makes sure there is room for `blobs`, pins them and says which are not in the store. */
   private async prepare(blobs: readonly WantedBlob[]): Promise<WantedBlob[]> {
-    this.pin ??= await this.parts.space.pin(this.request.image, blobs);
+    this.pin ??= await this.parts.space.pin(this.request.image, blobs, this.loadOf(blobs));
     const stored = await Promise.all(
       blobs.map(async ({ digest }) => (await this.parts.store.sizeOf(digest)) !== undefined),
     );
@@ -137,6 +139,19 @@ export class TransferSession {
     this.bytesTotal = totalBytes(blobs);
     this.bytesDone = this.bytesTotal - totalBytes(missing);
     return missing;
+  }
+
+  /** What the runtime will need for the image, beside the layers that images have which it has already. */
+  private loadOf(blobs: readonly WantedBlob[]): RuntimeLoad | undefined {
+    const { runtimeDirectory, isLoaded, identifiesBy } = this.request;
+    if (runtimeDirectory === undefined) return undefined;
+    const loaded = this.parts.catalog.list().filter(({ image }) => isLoaded(image));
+    const there = new Set(loaded.flatMap((image) => image.blobs.map(({ digest }) => digest)));
+    const toLoad = blobs.filter(({ digest }) => !there.has(digest));
+    const unpacked = toLoad.reduce((sum, blob) => sum + unpackedBytes(blob), 0);
+    // A runtime that knows images by their manifest keeps the blobs beside what it unpacks from them.
+    const sizeBytes = unpacked + (identifiesBy === 'manifest' ? totalBytes(toLoad) : 0);
+    return { directory: runtimeDirectory, sizeBytes };
   }
 
   private gather(

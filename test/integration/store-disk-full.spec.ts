@@ -132,4 +132,41 @@ describeUnless(cannotMount, 'a store on a disk that gets full', () => {
     expect(await files.store.sizeOf(blob.digest)).toBeUndefined();
     expect(files.catalog.list()).toEqual([]);
   });
+
+  it("keeps MIN_FREE_DISK on the runtime's disk as well, whether it is the store's or another", async () => {
+    const own = await mkdtemp(join(tmpdir(), 'store-'));
+    const roomy = await TemporaryStore.open({ directory: own, minFree: { bytes: 4 * MIB } });
+    const blob = { digest: digestOf(Buffer.from('layer')), size: MIB };
+    try {
+      const load = (sizeMib: number) => ({ directory, sizeBytes: sizeMib * MIB });
+      await expect(roomy.space.pin('a/b:1', [blob], load(13))).rejects.toMatchObject({
+        reason: 'insufficient_disk',
+        message: expect.stringMatching(
+          /about 13\.0 MiB unpacked, but MIN_FREE_DISK leaves 1[12]\.\d MiB of the 1[56]\.\d MiB free on the disk of /,
+        ) as string,
+      });
+      const pin = await roomy.space.pin('a/b:1', [blob], load(8));
+      await expect(roomy.space.pin('c/d:1', [blob], load(8))).rejects.toMatchObject({
+        reason: 'insufficient_disk',
+      });
+      pin.release();
+      await roomy.space.pin('c/d:1', [blob], load(8));
+      // A directory that this process does not see is no reason to refuse.
+      await roomy.space.pin('e/f:1', [blob], { directory: join(own, 'none'), sizeBytes: 2 ** 50 });
+    } finally {
+      await roomy.dispose();
+    }
+
+    await files.store.close();
+    files = await TemporaryStore.open({ directory, minFree: { bytes: 4 * MIB } });
+    await expect(
+      files.space.pin('a/b:1', [blob], { directory, sizeBytes: 11.5 * MIB }),
+    ).rejects.toMatchObject({
+      reason: 'insufficient_disk',
+      message: expect.stringMatching(
+        /needs 1\.0 MiB more, and the runtime about 11\.5 MiB, but MIN_FREE_DISK/,
+      ) as string,
+    });
+    await files.space.pin('a/b:1', [blob], { directory, sizeBytes: 9 * MIB });
+  });
 });
