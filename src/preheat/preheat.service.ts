@@ -84,7 +84,13 @@ export class PreheatService {
         if (!abort.signal.aborted)
           this.logger.error({ image: wanted.image, error: messageOf(error) }, 'a task died');
       })
-      .finally(() => this.tasks.delete(taskKey(wanted)));
+      .finally(() => {
+        this.tasks.delete(taskKey(wanted));
+        // What it did on its way out may have brought back what was forgotten when the image left the list.
+        const left = this.wanted.all();
+        if (!left.some((other) => taskKey(other) === taskKey(wanted)))
+          this.status.forget(keyOf(wanted), !left.some(({ image }) => image === wanted.image));
+      });
     this.tasks.set(taskKey(wanted), { wanted, abort, done });
   }
 
