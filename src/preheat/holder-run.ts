@@ -46,11 +46,15 @@ export class HolderRun {
         ? await this.lock.acquireForArchive(key, signal)
         : await this.lock.acquire(key, signal);
       if (!lease) return undefined;
+      const startedMs = this.clock.monotonicMs();
       try {
         const outcome = await this.withLease(session, lease, signal);
         await lease.release();
         return outcome;
       } catch (error) {
+        // What a tag means is the registry's to say, too: a wrong tag or password shows as a failed pull.
+        if (error instanceof PreheatFailure && isRegistryReason(error.reason))
+          this.metrics.registryPull(wanted.image, 'failure', this.clock.monotonicMs() - startedMs);
         const lost = lease.signal.aborted && !signal.aborted;
         await this.giveBack(lease, error, signal);
         if (lost && !isRegistryReason(reasonOf(error, 'lock_unavailable'))) return undefined;
@@ -97,16 +101,12 @@ export class HolderRun {
   ): Promise<TransferOutcome> {
     const { image } = session.wanted;
     const startedMs = this.clock.monotonicMs();
-    const took = () => this.clock.monotonicMs() - startedMs;
     this.metrics.registryPulling(image, true);
     try {
       const outcome = await session.attempt(digest, { lease }, signal);
-      if (session.progress.source === 'registry') this.metrics.registryPull(image, 'success', took());
+      if (session.progress.source === 'registry')
+        this.metrics.registryPull(image, 'success', this.clock.monotonicMs() - startedMs);
       return outcome;
-    } catch (error) {
-      if (error instanceof PreheatFailure && isRegistryReason(error.reason))
-        this.metrics.registryPull(image, 'failure', took());
-      throw error;
     } finally {
       this.metrics.registryPulling(image, false);
     }
