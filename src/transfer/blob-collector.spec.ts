@@ -88,7 +88,11 @@ class FakeNode {
     const { cluster } = this;
     return {
       store: { sizeOf: (digest) => Promise.resolve(this.stored.has(digest) ? 10 : undefined) },
-      peers: { availability: () => Promise.reject(new Error()), openBlob: () => Promise.reject(new Error()) },
+      peers: {
+        availability: () => Promise.reject(new Error()),
+        openBlob: () => Promise.reject(new Error()),
+        peers: () => [...cluster.nodes.values()].map(({ peer }) => peer),
+      },
       sweep: {
         availability: async (peers, _image, digests, signal) => {
           const found = new Map<Digest, PeerAnswer[]>(digests.map((digest) => [digest, []]));

@@ -30,7 +30,7 @@ export interface OriginAccess {
 /** The services a collector works with; one set for the whole process. */
 export interface CollectorParts {
   readonly store: Pick<BlobStore, 'sizeOf'>;
-  readonly peers: Pick<PeerService, 'availability' | 'openBlob'>;
+  readonly peers: Pick<PeerService, 'availability' | 'openBlob' | 'peers'>;
   readonly sweep: Pick<PeerSweep, 'availability'>;
   readonly flights: Flights;
   readonly claims: OriginClaims;
@@ -81,10 +81,9 @@ export class BlobCollector {
       for (let round = 0; ; round += 1) {
         await this.closeStored();
         if (this.open.size === 0 && this.tasks.size === 0) return 'complete';
-        const availability = await this.ask(
-          round < 2 || watched.length === 0 ? this.options.peers() : watched,
-          signal,
-        );
+        const live = watched.filter((peer) => this.isLive(peer));
+        const asked = round < 2 || live.length === 0 ? this.options.peers() : live;
+        const availability = await this.ask(asked, signal);
         watched = watchable(availability);
         const { underWay, claimedNow, toRead } = this.decide(availability, signal);
         if (toRead.length > 0 && (await this.readOrInstead(toRead, signal))) return 'complete';
@@ -114,6 +113,11 @@ export class BlobCollector {
     for (const digest of this.open.keys()) {
       if ((await this.parts.store.sizeOf(digest)) !== undefined) this.close(digest);
     }
+  }
+
+  /** One that failed meanwhile is left alone for a while: asking a frozen one again would cost another time-out. */
+  private isLive({ instance }: Peer): boolean {
+    return this.parts.peers.peers().some((peer) => peer.instance === instance);
   }
 
   private async ask(peers: readonly Peer[], signal: AbortSignal): Promise<Availability> {

@@ -8,8 +8,15 @@ import { PreheatFailure } from '../domain/errors.js';
 import { BlobStore } from '../store/blob-store.js';
 import type { BlobSource, WantedBlob } from './blob-source.js';
 
-/** A stream that brings nothing for this long is given up for another source, or for another try at the same. */
-const STREAM_STALL_MS = 30_000;
+/**
+ * A stream that brings nothing for this long is given up for another source, or for another try at the same. Short for
+ * peers: a frozen lock holder is replaced only once those who read from it have noticed.
+ */
+const STALL_MS: Readonly<Record<BlobSource['kind'], number>> = {
+  archive: 30_000,
+  peer: 6_000,
+  registry: 30_000,
+};
 
 /** Brings one blob from one source into the store, from where an earlier attempt left off. */
 @Injectable()
@@ -40,8 +47,12 @@ export class BlobDownloader {
       const start = partial.prefixBytes;
       if (start < blob.size) {
         const stall = new StallTimer(
-          STREAM_STALL_MS,
-          () => new PreheatFailure('timeout', `${source.name} sent nothing for ${STREAM_STALL_MS / 1000} s`),
+          STALL_MS[source.kind],
+          () =>
+            new PreheatFailure(
+              'timeout',
+              `${source.name} sent nothing for ${STALL_MS[source.kind] / 1000} s`,
+            ),
         );
         try {
           const alive = anySignal(signal, stall.signal);

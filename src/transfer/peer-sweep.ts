@@ -9,7 +9,10 @@ import { PeerService } from '../peers/peer.service.js';
 
 /** Requests to peers under way at once while the whole cluster is asked. */
 const SWEEP_CONCURRENCY = 32;
-const SWEEP_TIMEOUT_MS = 5000;
+/** A peer answers from memory and a few small files; a frozen one must not hold up the others. */
+const AVAILABILITY_TIMEOUT_MS = 2500;
+/** A peer asks its runtime, which may be busy. */
+const RUNTIME_TIMEOUT_MS = 10_000;
 
 /** What one peer said of one blob. */
 export interface PeerAnswer extends BlobAvailability {
@@ -31,7 +34,7 @@ export class PeerSweep {
     signal: AbortSignal,
   ): Promise<Availability> {
     const found = new Map<Digest, PeerAnswer[]>(digests.map((digest) => [digest, []]));
-    await this.each(peers, signal, async (peer, limited) => {
+    await this.each(peers, AVAILABILITY_TIMEOUT_MS, signal, async (peer, limited) => {
       for (const [digest, answer] of await this.peers.availability(peer, { image, digests }, limited)) {
         found.get(digest)?.push({ ...answer, peer });
       }
@@ -42,7 +45,7 @@ export class PeerSweep {
   /** The peers whose container runtime has the image. */
   async runtimes(peers: readonly Peer[], image: string, signal: AbortSignal): Promise<Peer[]> {
     const having: Peer[] = [];
-    await this.each(peers, signal, async (peer, limited) => {
+    await this.each(peers, RUNTIME_TIMEOUT_MS, signal, async (peer, limited) => {
       if (await this.peers.hasInRuntime(peer, image, limited)) having.push(peer);
     });
     return having;
@@ -50,6 +53,7 @@ export class PeerSweep {
 
   private async each(
     peers: readonly Peer[],
+    timeoutMs: number,
     signal: AbortSignal,
     ask: (peer: Peer, signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
@@ -57,7 +61,7 @@ export class PeerSweep {
     await queue.addAll(
       peers.map((peer) => async () => {
         try {
-          await ask(peer, AbortSignal.any([signal, AbortSignal.timeout(SWEEP_TIMEOUT_MS)]));
+          await ask(peer, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
         } catch (error) {
           signal.throwIfAborted();
           this.peers.report(peer, error);
