@@ -12,7 +12,7 @@ const facts: HostFacts = {
   addresses: ['192.0.2.7'],
   platform: { os: 'linux', architecture: 'amd64' },
   homeDirectory: '/home/me',
-  workingDirectory: '/work',
+  workingDirectory: '/here',
   searchDomains: [],
 };
 const pod = { KUBERNETES_SERVICE_HOST: '10.0.0.1', NODE_NAME: 'node-1', POD_IP: '10.0.0.7' };
@@ -156,7 +156,7 @@ describe('loadConfig', () => {
       host: '::',
       port: 18080,
       mirrorPort: 15051,
-      imageListPath: '/work/images.list',
+      imageListPath: '/here/images.list',
       intervalMs: 90_000,
       preheatConcurrency: 3,
       pullingTimeoutMs: 250,
