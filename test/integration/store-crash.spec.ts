@@ -53,5 +53,5 @@ describeUnless(missingBuild, 'a store whose process is killed with -9 at random 
     }
     expect(resumedChunks).toBeGreaterThan(0);
     expect(committedBlobs).toBeGreaterThan(0);
-  }, 120_000);
+  }, 300_000);
 });
