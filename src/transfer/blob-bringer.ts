@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import { isAbort } from '../common/abort.js';
 import { backoffMs } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
-import { messageOf, PreheatFailure, reasonOf } from '../domain/errors.js';
+import { messageOf, reasonOf } from '../domain/errors.js';
 import type { FailureReason } from '../domain/preheat-state.js';
 import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import { PeerError } from '../peers/peer-error.js';
@@ -117,11 +117,4 @@ export class BlobBringer {
 function kindOf(error: unknown): PeerError['kind'] {
   if (error instanceof PeerError) return error.kind;
   return reasonOf(error, 'no_source') === 'timeout' ? 'timeout' : 'network';
-}
-
-/** A failure nobody classified, as one of the image. */
-export function asFailure(error: unknown, fallback: FailureReason): PreheatFailure {
-  return error instanceof PreheatFailure
-    ? error
-    : new PreheatFailure(fallback, messageOf(error), { cause: error });
 }

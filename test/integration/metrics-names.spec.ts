@@ -6,13 +6,9 @@ import type { AppConfig } from '../../src/config/app-config.js';
 import { PreheatMetrics } from '../../src/metrics/preheat-metrics.js';
 import { createRegistry } from '../../src/metrics/registry.js';
 import { REQUEST_DURATION } from '../../src/metrics/request-durations.js';
+import { describeWith } from '../support/engines.js';
 
-const promtool = spawnSync('promtool', ['--version']).error === undefined;
-if (!promtool) {
-  process.stderr.write('\n*** SKIPPED: promtool is not installed (Debian package "prometheus") ***\n\n');
-}
-
-(promtool ? describe : describe.skip)('promtool check metrics', () => {
+describeWith('promtool', 'promtool check metrics', () => {
   it('has nothing to say about what an agent exposes', async () => {
     const registry = createRegistry();
     const metrics = new PreheatMetrics(registry, { nodeName: 'node-1' } as AppConfig);
