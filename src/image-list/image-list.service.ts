@@ -12,7 +12,8 @@ import type { ImageList, ImageListEntry, LineRemark } from './image-list.js';
 import { type FileIdentity, identityOf, readListFile } from './list-file.js';
 import { parseImageList } from './parse-image-list.js';
 
-const POLL_INTERVAL_MS = 2_000;
+/** Events make a change take effect fast; this look makes it certain. */
+export const POLL_INTERVAL_MS = 2_000;
 /** A file must stay as it is for this long before it is read, so that half of a write is not taken for a list. */
 const SETTLE_MS = 100;
 const MAX_SETTLE_ROUNDS = 10;
