@@ -78,18 +78,20 @@ export class BlobCollector {
     try {
       await this.startArchived(signal);
       let watched: readonly Peer[] = [];
+      let askEveryone = false;
       for (let round = 0; ; round += 1) {
         await this.closeStored();
         if (this.open.size === 0 && this.tasks.size === 0) return 'complete';
         const live = watched.filter((peer) => this.isLive(peer));
-        const asked = round < 2 || live.length === 0 ? this.options.peers() : live;
+        const asked = round < 2 || askEveryone || live.length === 0 ? this.options.peers() : live;
         const availability = await this.ask(asked, signal);
         watched = watchable(availability);
         const { underWay, claimedNow, toRead } = this.decide(availability, signal);
         if (toRead.length > 0 && (await this.readOrInstead(toRead, signal))) return 'complete';
         if (!this.options.origin && this.tasks.size === 0 && this.open.size > 0)
           return underWay ? 'waiting' : 'no_source';
-        // A claim is worth nothing until the others were asked again after it.
+        // A claim is worth nothing until all the others were asked again after it.
+        askEveryone = claimedNow;
         if (!claimedNow) await this.nextEvent(signal);
         if (this.failure) throw this.failure.error;
       }
