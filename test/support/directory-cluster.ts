@@ -18,9 +18,9 @@ export async function prepareDirectoryCluster(
   shared: Readonly<Record<string, string>> = {},
 ): Promise<AgentCluster> {
   const own = Array.from({ length: nodes }, () => ({ RUNTIME: 'directory' }));
-  return cleanup.track(AgentCluster.prepare(own, { LOG_LEVEL: 'info', ...shared }), (cluster) =>
-    cluster.dispose(),
-  );
+  // A test polls the state of many images at once, more often than people do.
+  const defaults = { LOG_LEVEL: 'info', API_RATE_LIMIT: '0' };
+  return cleanup.track(AgentCluster.prepare(own, { ...defaults, ...shared }), (cluster) => cluster.dispose());
 }
 
 /** Waits until all of `agents` have `image`. @returns its id, which must be one and the same on all */
