@@ -437,13 +437,38 @@ describe('records', () => {
     expect((await view(nodeNamed('other', { macKey: current }))).digest).toBe(DIGEST);
   });
 
-  it('of an unknown version are held, and never rewritten', async () => {
-    const text = JSON.stringify({ v: 2, whatever: true });
+  it.each([
+    ['', { v: 2, whatever: true }],
+    [', longer than ours too,', { v: 2, whatever: 'w'.repeat(600) }],
+  ])('of an unknown version%s are held, and never rewritten', async (_what, newer) => {
+    const text = JSON.stringify(newer);
     await store.records.compareAndSwap(RECORD_KEY, undefined, text, signal);
     const node = nodeNamed('one', { macKey: current });
     expect(await view(node)).toEqual({ stale: false, unknownVersion: true, readOnly: false });
     await clock.advance(TIMEOUT_MS * 2);
     expect(await acquire(node)).toBeUndefined();
+    expect((await store.records.read('latest', signal)).get(RECORD_KEY)).toBe(text);
+  });
+
+  it('of a newer agent keep their failure and origin, whose words are only its own', async () => {
+    const failure = { code: 'registry_asleep', attempt: 2, retryAfterMs: MINUTE_MS };
+    await store.put({ ...record, origin: 'bundle', failure }, macKey);
+    const node = nodeNamed('one', { macKey: current });
+    expect(await view(node)).toMatchObject({
+      digest: DIGEST,
+      failure: { reason: 'registry_error', retryAfterMs: MINUTE_MS },
+    });
+    await clock.advance(MINUTE_MS);
+    await (await acquired(node)).release();
+    expect(await store.recordOf()).toMatchObject({ origin: 'bundle', failure: { code: 'registry_asleep' } });
+  });
+
+  it('of a newer agent that have no room for a holder here stay as they are', async () => {
+    const text = JSON.stringify({ ...record, hint: 'h'.repeat(600) });
+    await store.records.compareAndSwap(RECORD_KEY, undefined, text, signal);
+    const node = nodeNamed('one');
+    expect((await view(node)).digest).toBe(DIGEST);
+    await expect(acquire(node)).rejects.toMatchObject({ reason: 'lock_full' });
     expect((await store.records.read('latest', signal)).get(RECORD_KEY)).toBe(text);
   });
 

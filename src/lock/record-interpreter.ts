@@ -2,9 +2,10 @@ import { Inject, Injectable } from '@nestjs/common';
 
 import { Clock } from '../common/clock.js';
 import { AppConfig } from '../config/app-config.js';
+import { FAILURE_REASONS, type FailureReason } from '../domain/preheat-state.js';
 import { HolderProof } from './holder-proof.js';
 import { LockIdentity } from './lock-identity.js';
-import { type LockRecord, recordNodeName } from './record.js';
+import { type LockRecord, type RecordFailure, recordNodeName } from './record.js';
 import type { RecordEntry } from './record-book.js';
 import type { RecordView } from './record-view.js';
 
@@ -34,7 +35,7 @@ export class RecordInterpreter {
     const { digest, origin, holder, failure } = record;
     const retryAfterMs = this.waitLeftMs(entry, record);
     return {
-      ...(digest && { digest, origin: origin ?? 'registry' }),
+      ...(digest && { digest, origin: origin === 'archive' ? 'archive' : 'registry' }),
       stale: digest !== undefined && this.isStale(record.resolvedAt ?? 0),
       ...(holder && {
         holder: {
@@ -44,7 +45,7 @@ export class RecordInterpreter {
           mine: holder.instance === this.self.instance,
         },
       }),
-      ...(failure && !holder && retryAfterMs > 0 && { failure: { reason: failure.code, retryAfterMs } }),
+      ...(failure && !holder && retryAfterMs > 0 && { failure: { reason: reasonOf(failure), retryAfterMs } }),
       unknownVersion,
       readOnly,
     };
@@ -83,6 +84,11 @@ export class RecordInterpreter {
     const ageMs = this.clock.wallMs() - resolvedAtSeconds * 1000;
     return this.config.tagTtlMs > 0 && Math.abs(ageMs) > this.config.tagTtlMs;
   }
+}
+
+/** A newer agent may have a finer word for what its registry did; to us it is a failure of the registry. */
+function reasonOf({ code }: RecordFailure): FailureReason {
+  return FAILURE_REASONS.find((reason) => reason === code) ?? 'registry_error';
 }
 
 /** The record, when there is one that can be believed. */

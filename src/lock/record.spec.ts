@@ -1,3 +1,5 @@
+import { createHmac } from 'node:crypto';
+
 import fc from 'fast-check';
 
 import { digestOf } from '../domain/digest.js';
@@ -15,6 +17,13 @@ const RECORD: LockRecord = {
   holder: { node: 'n1', instance: 'i1', address: '10.0.0.1:8080', term: 3, renewals: 9 },
   failure: { code: 'registry_error', attempt: 2, retryAfterMs: 10_500 },
 };
+
+/** As an agent with the key may write it, whatever its shape and length. */
+function sealed(record: object): string {
+  const opened = JSON.stringify(record).slice(0, -1);
+  const mac = createHmac('sha256', KEY).update(`image-preheat record\n${RECORD_KEY}\n${opened}`).digest();
+  return `${opened},"mac":"${mac.subarray(0, 16).toString('base64url')}"}`;
+}
 
 describe('record', () => {
   it('comes back as it was written, with and without a MAC', () => {
@@ -59,11 +68,34 @@ describe('record', () => {
     expect(decodeRecord(RECORD_KEY, again, KEY)).toMatchObject({ kind: 'record', record: newer });
   });
 
-  it('takes a record of another version for held, whatever its MAC', () => {
-    for (const v of [0, 2, 99])
-      expect(decodeRecord(RECORD_KEY, JSON.stringify({ ...RECORD, v, mac: '?' }), KEY)).toEqual({
-        kind: 'unknown-version',
-      });
+  it.each([0, 2, 99, 1.5, '2', '1'])(
+    'takes a record of version %j for held, whatever its MAC and length',
+    (v) => {
+      for (const pad of ['', 'p'.repeat(600)])
+        expect(decodeRecord(RECORD_KEY, JSON.stringify({ ...RECORD, v, pad, mac: '?' }), KEY)).toEqual({
+          kind: 'unknown-version',
+        });
+    },
+  );
+
+  it('reads a failure and an origin that only later agents know, and one that is longer than ours', () => {
+    const { failure } = RECORD;
+    const newer = { ...RECORD, origin: 'bundle', failure: { ...failure!, code: 'registry_asleep' } };
+    for (const record of [newer, { ...newer, pad: 'p'.repeat(600) }])
+      expect(decodeRecord(RECORD_KEY, sealed(record), KEY)).toMatchObject({ kind: 'record', record });
+  });
+
+  it('takes for held what has a right MAC and a shape that it does not know', () => {
+    const { holder } = RECORD;
+    for (const record of [
+      { ...RECORD, holder: [holder] },
+      { ...RECORD, digest: 'sha999:0' },
+      { v: 1, only: true },
+    ]) {
+      expect(decodeRecord(RECORD_KEY, sealed(record), KEY)).toEqual({ kind: 'unknown-version' });
+      // Without a key anybody may have written it, by mistake too.
+      expect(decodeRecord(RECORD_KEY, JSON.stringify(record), undefined).kind).toBe('untrusted');
+    }
   });
 
   it('never decodes anything to an exception', () => {

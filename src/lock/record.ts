@@ -4,10 +4,10 @@ import { z } from 'zod';
 
 import { type Digest, isDigest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
-import { FAILURE_REASONS } from '../domain/preheat-state.js';
 
 /** The only version of records that this program writes. */
 export const RECORD_VERSION = 1 as const;
+/** What this program writes at most; what a newer one has written may be longer. */
 export const MAX_RECORD_BYTES = 512;
 /** HMAC-SHA256 cut to 128 bits (RFC 2104, section 5), in base64url: every byte of a record is dear. */
 const MAC_BYTES = 16;
@@ -16,7 +16,8 @@ const MAC_MEMBER = /^(.+),"mac":"([\w-]{22})"\}$/s;
 const MAX_NODE_LENGTH = 63;
 
 const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
-// Loose at every level: what a newer version adds is carried along unread.
+// Loose at every level, and open where words come from a list: during a rollout newer agents write what this one does
+// not know, and it is carried along unread.
 const holderSchema = z.looseObject({
   node: z.string().min(1),
   instance: z.string().min(1),
@@ -27,7 +28,8 @@ const holderSchema = z.looseObject({
   renewals: count,
 });
 const failureSchema = z.looseObject({
-  code: z.enum(FAILURE_REASONS),
+  /** A `FailureReason`, of this version or a later one. */
+  code: z.string().min(1),
   /** Attempts that failed since the last success. */
   attempt: count.min(1),
   /** Counted by everyone from when they first saw this failure. */
@@ -40,21 +42,26 @@ const recordSchema = z.looseObject({
   platform: z.string(),
   /** What the tag names: an index, where there is one. */
   digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value)).optional(),
-  origin: z.enum(['registry', 'archive']).optional(),
+  /** A `RecordOrigin`, of this version or a later one. */
+  origin: z.string().min(1).optional(),
   /** Seconds since the Unix epoch, by the clock of the node that resolved the tag. */
   resolvedAt: z.number().nonnegative().optional(),
   holder: holderSchema.optional(),
   failure: failureSchema.optional(),
 });
+/** All that records of every version have in common. */
+const versionedSchema = z.looseObject({ v: z.union([z.number(), z.string()]) });
+
 /** What the cluster knows of one image on one platform. */
 export type LockRecord = z.infer<typeof recordSchema>;
 export type RecordHolder = z.infer<typeof holderSchema>;
 export type RecordFailure = z.infer<typeof failureSchema>;
-export type RecordOrigin = NonNullable<LockRecord['origin']>;
+/** Who said what the tag means. */
+export type RecordOrigin = 'registry' | 'archive';
 
 export type DecodedRecord =
   | { readonly kind: 'record'; readonly record: LockRecord }
-  /** Written by a newer version: counts as held, is never rewritten. */
+  /** Of another version, or of a shape that only a later one can have given it: counts as held, is never rewritten. */
   | { readonly kind: 'unknown-version' }
   /** Broken, or without a right MAC: counts as absent. `why` is safe to log. */
   | { readonly kind: 'untrusted'; readonly why: string };
@@ -64,24 +71,22 @@ export type DecodedRecord =
  * @param macKey undefined: MACs are not looked at
  */
 export function decodeRecord(recordKey: string, text: string, macKey: Buffer | undefined): DecodedRecord {
-  if (Buffer.byteLength(text) > MAX_RECORD_BYTES)
-    return { kind: 'untrusted', why: `longer than ${MAX_RECORD_BYTES} bytes` };
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch {
     return { kind: 'untrusted', why: 'not JSON' };
   }
-  // The version comes first: how a newer one is authenticated is not for us to know.
-  const version = z.looseObject({ v: z.number().int() }).safeParse(document);
-  if (version.success && version.data.v !== RECORD_VERSION) return { kind: 'unknown-version' };
+  // The version comes first: how a newer one is authenticated, and how long it is, is not for us to know.
+  const versioned = versionedSchema.safeParse(document);
+  if (versioned.success && versioned.data.v !== RECORD_VERSION) return { kind: 'unknown-version' };
   if (macKey && !hasRightMac(recordKey, text, macKey)) return { kind: 'untrusted', why: 'wrong MAC' };
   const parsed = recordSchema.safeParse(document);
-  if (!parsed.success) {
-    const path = parsed.error.issues[0]?.path.join('.');
-    return { kind: 'untrusted', why: `not a record${path ? `: ${path}` : ''}` };
-  }
-  return { kind: 'record', record: parsed.data };
+  if (parsed.success) return { kind: 'record', record: parsed.data };
+  // Whoever made this MAC is an agent of the deployment, and knows what it has written.
+  if (macKey) return { kind: 'unknown-version' };
+  const path = parsed.error.issues[0]?.path.join('.');
+  return { kind: 'untrusted', why: `not a record${path ? `: ${path}` : ''}` };
 }
 
 /**
