@@ -23,8 +23,8 @@ class TestStore implements LockStore {
   readonly records = new MemoryLockStore();
   reads: Consistency[] = [];
   swaps = 0;
-  /** `down`: nothing works; `mute`: swaps work, but nobody hears of it. */
-  state: 'up' | 'down' | 'mute' = 'up';
+  /** `down`: nothing works; `mute`: swaps work, but nobody hears of it; `refusing`: it can be read only. */
+  state: 'up' | 'down' | 'mute' | 'refusing' = 'up';
 
   async read(consistency: Consistency, abort: AbortSignal): Promise<ReadonlyMap<string, string>> {
     this.reads.push(consistency);
@@ -40,6 +40,8 @@ class TestStore implements LockStore {
   ): Promise<boolean> {
     this.swaps += 1;
     if (this.state === 'down') throw new PreheatFailure('lock_unavailable', 'down');
+    if (this.state === 'refusing')
+      throw new PreheatFailure('lock_unavailable', 'ConfigMap lock: PATCH configmaps/lock: 403 Forbidden');
     const swapped = await this.records.compareAndSwap(key, expected, next, abort);
     if (this.state === 'mute') throw new PreheatFailure('lock_unavailable', 'no answer');
     return swapped;
@@ -552,6 +554,53 @@ describe('when the backend cannot be asked', () => {
     for (let index = 0; index < 50; index += 1)
       await clock.run(lock.lookup({ ...KEY, image: `app-${index}` }, signal));
     expect(store.reads).toHaveLength(1);
+  });
+});
+
+describe('when the backend can be read and not written', () => {
+  const refusal = { reason: 'lock_unavailable', message: expect.stringContaining('403 Forbidden') as string };
+
+  it('nobody gets a lease, each learns what the backend says, and the log is told once', async () => {
+    const warn = jest.spyOn(Logger.prototype, 'warn');
+    const log = jest.spyOn(Logger.prototype, 'log');
+    const node = nodeNamed('one');
+    store.state = 'refusing';
+    for (let attempt = 0; attempt < 3; attempt += 1)
+      await expect(acquire(node)).rejects.toMatchObject(refusal);
+    await store.put({ v: 1, ...KEY, digest: DIGEST });
+    await clock.advance(2000);
+    await expect(acquire(node)).rejects.toMatchObject(refusal);
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(await view(node)).toMatchObject({ digest: DIGEST, readOnly: false });
+
+    store.state = 'up';
+    expect(await acquire(node)).toBeDefined();
+    expect(log).toHaveBeenCalledTimes(1);
+    jest.restoreAllMocks();
+  });
+
+  it('a race that was lost meanwhile is still no failure', async () => {
+    const node = nodeNamed('one');
+    const refuse = async (): Promise<never> => {
+      await store.put({ v: 1, ...KEY, digest: DIGEST });
+      throw new PreheatFailure('lock_unavailable', 'no answer');
+    };
+    jest.spyOn(store, 'compareAndSwap').mockImplementationOnce(refuse);
+    expect(await acquire(node)).toBeUndefined();
+  });
+
+  it('a lease is good for its time, and what could not be given back frees itself', async () => {
+    const lease = await acquired(nodeNamed('one'));
+    store.state = 'refusing';
+    const published = expect(lease.publish(DIGEST, 'registry')).rejects.toMatchObject({
+      reason: 'lock_unavailable',
+    });
+    await clock.advance((TIMEOUT_MS * 2) / 3 - 1);
+    expect(lease.mayReadRegistry()).toBe(true);
+    await clock.advance(1);
+    expect(lease.mayReadRegistry()).toBe(false);
+    await published;
+    await clock.run(lease.release());
   });
 });
 

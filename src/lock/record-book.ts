@@ -5,6 +5,7 @@ import { messageOf, PreheatFailure } from '../domain/errors.js';
 import { withDeadline } from './deadline.js';
 import { isRecordKey } from './image-key.js';
 import { LockStore } from './lock-store.js';
+import { Outage } from './outage.js';
 import { type DecodedRecord, decodeRecord, encodeRecord, type LockRecord } from './record.js';
 import { RecordCache } from './record-cache.js';
 import { RecordKey } from './record-key.js';
@@ -38,6 +39,16 @@ const EMPTY: RecordSnapshot = { entries: new Map(), sizeBytes: 0, readOnly: true
 @Injectable()
 export class RecordBook {
   private readonly logger = new Logger(RecordBook.name);
+  private readonly unreadable = new Outage(
+    this.logger,
+    'records cannot be read: the last ones serve, and the registry is not asked',
+    'records can be read again',
+  );
+  private readonly unwritable = new Outage(
+    this.logger,
+    'records cannot be written: no lock can be taken',
+    'records can be written again',
+  );
   private readonly sharedRead = new SharedCall<RecordSnapshot>();
   private snapshot = EMPTY;
   private readAtMs = -Infinity;
@@ -77,9 +88,8 @@ export class RecordBook {
   async readOrRecall(maxAgeMs: number, signal: AbortSignal): Promise<RecordSnapshot> {
     try {
       return await this.read(maxAgeMs, signal);
-    } catch (error) {
+    } catch {
       signal.throwIfAborted();
-      this.logger.debug({ error: messageOf(error) }, 'records cannot be read');
       if (this.snapshot === EMPTY) await this.recall();
       this.snapshot = { ...this.snapshot, readOnly: true };
       return this.snapshot;
@@ -90,8 +100,9 @@ export class RecordBook {
    * Swaps one record and makes sure of the outcome: a swap that was refused or not answered is followed by a read that
    * sees every finished swap.
    * @param next undefined removes the record
-   * @returns the text that is there now: `next` means that this swap happened
-   * @throws PreheatFailure `lock_unavailable` when the outcome stays unknown, `lock_full`
+   * @returns the text that is there now: `next` means that this swap happened, any other that someone else was faster
+   * @throws PreheatFailure `lock_unavailable` with what the backend said, when it wrote nothing though nobody was
+   * faster, or when the outcome stays unknown; `lock_full`
    */
   async swap(
     recordKey: string,
@@ -100,6 +111,7 @@ export class RecordBook {
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<string | undefined> {
+    let refusal: { readonly error: unknown } | undefined;
     try {
       const swapped = await this.within(
         timeoutMs,
@@ -107,17 +119,22 @@ export class RecordBook {
         signal,
       );
       if (swapped) {
+        this.unwritable.over();
         this.note(recordKey, next);
         return next;
       }
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof PreheatFailure && error.reason === 'lock_full') throw error;
-      this.logger.debug({ error: messageOf(error) }, 'swap without an answer');
+      refusal = { error };
     }
     const records = await this.within(timeoutMs, (limited) => this.store.read('latest', limited), signal);
     const actual = records.get(recordKey);
     this.note(recordKey, actual);
+    if (refusal && actual === expected) {
+      this.unwritable.met(refusal.error);
+      throw refusal.error;
+    }
     return actual;
   }
 
@@ -142,12 +159,16 @@ export class RecordBook {
         signal,
       );
       this.failure = undefined;
+      this.unreadable.over();
       this.adopt(this.withNoted(records));
       this.readAtMs = askedAtMs;
       this.remember(records);
       return this.snapshot;
     } catch (error) {
-      if (!signal.aborted) this.failure = { error, atMs: this.clock.monotonicMs() };
+      if (!signal.aborted) {
+        this.failure = { error, atMs: this.clock.monotonicMs() };
+        this.unreadable.met(error);
+      }
       throw error;
     }
   }

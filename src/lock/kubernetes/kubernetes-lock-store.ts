@@ -1,4 +1,4 @@
-import { PreheatFailure } from '../../domain/errors.js';
+import { messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { KubernetesClient, PatchOperation } from '../../kubernetes/kubernetes-client.js';
 import { KubernetesError } from '../../kubernetes/kubernetes-error.js';
 import { isRecordKey } from '../image-key.js';
@@ -69,7 +69,7 @@ export class KubernetesLockStore implements LockStore {
     const why =
       Object.keys(data).length === 0
         ? 'its data is empty: it must be shipped with the key v'
-        : 'it may be immutable, or changed by an admission rule';
+        : `${messageOf(cause)}; it may be immutable, or changed by an admission rule`;
     return new PreheatFailure('lock_unavailable', `ConfigMap ${this.configMap} cannot be written: ${why}`, {
       cause,
     });
