@@ -30,10 +30,11 @@ const ports: Provider[] = [
     useFactory: ({ access }: AppConfig, key: ClusterKey): RecordKey => ({
       current: () => {
         if (access.peerAuth === 'none') return Promise.resolve(undefined);
-        const [current] = key.keysFor('records');
-        if (current) return Promise.resolve(current);
+        const keys = key.keysFor('records');
+        if (keys.length > 0) return Promise.resolve(keys);
         return Promise.reject(new PreheatFailure('lock_unavailable', 'the peer key could not be read yet'));
       },
+      suspect: () => key.suspect(),
     }),
   },
   {

@@ -14,12 +14,16 @@ const SECOND_PROBE_AFTER_MS = 1000;
 const VERDICT_HOLDS_MS = 2000;
 
 /**
- * Finds out whether a lock holder is certainly gone: nothing listens at its address, twice, or another process answers
- * there. Silence proves nothing: the network may be to blame, or a process that wakes up again.
+ * What can be said of a lock holder. `gone`: nothing listens at its address, twice, or another process answers there.
+ * `unlisted`: its address is none of this cluster's. `unproven`: it lives, or is silent, which proves nothing: the
+ * network may be to blame, or it is a process that wakes up again.
  */
+export type HolderVerdict = 'gone' | 'unlisted' | 'unproven';
+
+/** Finds out whether a lock holder is certainly gone. */
 @Injectable()
 export class HolderProof {
-  private readonly calls = new Map<string, SharedCall<boolean>>();
+  private readonly calls = new Map<string, SharedCall<HolderVerdict>>();
   private readonly unproven = new Map<string, number>();
 
   constructor(
@@ -28,27 +32,30 @@ export class HolderProof {
   ) {}
 
   /** All images held by one process are settled by one probe. Rejects only with the signal's reason. */
-  async isGone({ address, instance }: RecordHolder, signal: AbortSignal): Promise<boolean> {
+  async verdictOn({ address, instance }: RecordHolder, signal: AbortSignal): Promise<HolderVerdict> {
     const id = `${instance}@${address}`;
     const atMs = this.unproven.get(id);
-    if (atMs !== undefined && this.clock.monotonicMs() - atMs < VERDICT_HOLDS_MS) return false;
-    const call = this.calls.get(id) ?? new SharedCall<boolean>();
+    if (atMs !== undefined && this.clock.monotonicMs() - atMs < VERDICT_HOLDS_MS) return 'unproven';
+    const call = this.calls.get(id) ?? new SharedCall<HolderVerdict>();
     this.calls.set(id, call);
     try {
-      const gone = await call.join((shared) => this.prove(address, instance, shared), signal);
-      this.remember(id, gone);
-      return gone;
+      const verdict = await call.join((shared) => this.prove(address, instance, shared), signal);
+      this.remember(id, verdict);
+      return verdict;
     } finally {
       this.calls.delete(id);
     }
   }
 
-  private async prove(address: string, instance: string, signal: AbortSignal): Promise<boolean> {
-    const first = await this.probe(address, signal);
-    if (first !== 'refused') return first !== 'silent' && first.instance !== instance;
-    await this.clock.sleep(SECOND_PROBE_AFTER_MS, signal);
-    const second = await this.probe(address, signal);
-    return second === 'refused' || (second !== 'silent' && second.instance !== instance);
+  private async prove(address: string, instance: string, signal: AbortSignal): Promise<HolderVerdict> {
+    let found = await this.probe(address, signal);
+    if (found === 'refused') {
+      await this.clock.sleep(SECOND_PROBE_AFTER_MS, signal);
+      found = await this.probe(address, signal);
+      if (found === 'refused') return 'gone';
+    }
+    if (found === 'unlisted') return 'unlisted';
+    return found !== 'silent' && found.instance !== instance ? 'gone' : 'unproven';
   }
 
   private async probe(address: string, signal: AbortSignal): Promise<ProbeResult> {
@@ -67,10 +74,10 @@ export class HolderProof {
     }
   }
 
-  private remember(id: string, gone: boolean): void {
+  private remember(id: string, verdict: HolderVerdict): void {
     const nowMs = this.clock.monotonicMs();
     for (const [other, atMs] of this.unproven)
       if (nowMs - atMs >= VERDICT_HOLDS_MS) this.unproven.delete(other);
-    if (!gone) this.unproven.set(id, nowMs);
+    if (verdict === 'unproven') this.unproven.set(id, nowMs);
   }
 }

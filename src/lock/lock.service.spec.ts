@@ -10,6 +10,7 @@ import type { Lease } from './lease.js';
 import type { Consistency, LockStore } from './lock-store.js';
 import { MemoryLockStore } from './memory/memory-lock-store.js';
 import { encodeRecord, type LockRecord } from './record.js';
+import type { RecordKey } from './record-key.js';
 
 const TIMEOUT_MS = 300_000;
 const MINUTE_MS = 60_000;
@@ -73,6 +74,19 @@ beforeEach(() => {
 
 function nodeNamed(node: string, options: Partial<LockNodeOptions> = {}): LockNode {
   return new LockNode({ store, clock, node, timeoutMs: TIMEOUT_MS, ...options });
+}
+/** The newest first; may be changed. */
+function keysOf(...keys: Buffer[]): RecordKey & { keys: Buffer[]; suspicions: number } {
+  return {
+    keys,
+    suspicions: 0,
+    current() {
+      return Promise.resolve(this.keys);
+    },
+    suspect() {
+      this.suspicions += 1;
+    },
+  };
 }
 const acquire = ({ lock }: LockNode) => clock.run(lock.acquire(KEY, signal));
 async function acquired(node: LockNode): Promise<Lease> {
@@ -418,7 +432,7 @@ describe('failures', () => {
 
 describe('records', () => {
   const macKey = Buffer.alloc(32, 1);
-  const current = () => Promise.resolve(macKey);
+  const key = keysOf(macKey);
   const record: LockRecord = { v: 1, ...KEY, digest: DIGEST, origin: 'registry', resolvedAt: 0 };
 
   it('with a wrong MAC are reported once, treated as absent, and written over by a holder', async () => {
@@ -427,7 +441,7 @@ describe('records', () => {
       { ...record, holder: { node: 'x', instance: 'x', address: 'x', term: 1, renewals: 1 } },
       Buffer.alloc(32, 2),
     );
-    const node = nodeNamed('one', { macKey: current });
+    const node = nodeNamed('one', { key, probe: { probe: () => Promise.resolve('unlisted') } });
     for (let round = 0; round < 3; round += 1) {
       expect(await view(node)).toEqual({ stale: false, unknownVersion: false, readOnly: false });
       await clock.advance(2000);
@@ -436,7 +450,7 @@ describe('records', () => {
     warn.mockRestore();
     await (await acquired(node)).publish(DIGEST, 'registry');
     await clock.advance(2000);
-    expect((await view(nodeNamed('other', { macKey: current }))).digest).toBe(DIGEST);
+    expect((await view(nodeNamed('other', { key }))).digest).toBe(DIGEST);
   });
 
   it.each([
@@ -445,7 +459,7 @@ describe('records', () => {
   ])('of an unknown version%s are held, and never rewritten', async (_what, newer) => {
     const text = JSON.stringify(newer);
     await store.records.compareAndSwap(RECORD_KEY, undefined, text, signal);
-    const node = nodeNamed('one', { macKey: current });
+    const node = nodeNamed('one', { key });
     expect(await view(node)).toEqual({ stale: false, unknownVersion: true, readOnly: false });
     await clock.advance(TIMEOUT_MS * 2);
     expect(await acquire(node)).toBeUndefined();
@@ -455,7 +469,7 @@ describe('records', () => {
   it('of a newer agent keep their failure and origin, whose words are only its own', async () => {
     const failure = { code: 'registry_asleep', attempt: 2, retryAfterMs: MINUTE_MS };
     await store.put({ ...record, origin: 'bundle', failure }, macKey);
-    const node = nodeNamed('one', { macKey: current });
+    const node = nodeNamed('one', { key });
     expect(await view(node)).toMatchObject({
       digest: DIGEST,
       failure: { reason: 'registry_error', retryAfterMs: MINUTE_MS },
@@ -475,7 +489,9 @@ describe('records', () => {
   });
 
   it('need the key: without it nothing is believed and nothing written', async () => {
-    const node = nodeNamed('one', { macKey: () => Promise.reject(new Error('no Secret')) });
+    const node = nodeNamed('one', {
+      key: { ...key, current: () => Promise.reject(new Error('no Secret')) },
+    });
     await expect(acquire(node)).rejects.toMatchObject({ reason: 'lock_unavailable' });
     expect(store.swaps).toBe(0);
   });
@@ -523,6 +539,70 @@ describe('records', () => {
     await clock.advance(lock.pollIntervalMs());
     await clock.run(Promise.all(keys.map((key) => lock.lookup(key, signal))));
     expect(store.reads).toEqual(['any', 'any']);
+  });
+});
+
+describe('a change of the key', () => {
+  const [before, after] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const whoAnswers = (answer: ProbeResult) => ({ probe: { probe: () => Promise.resolve(answer) } });
+  const digestFor = async (node: LockNode) => (await view(node)).digest;
+
+  it('makes no second holder when the first one hears of it last, and loses no record', async () => {
+    const [firstKey, otherKey] = [keysOf(before), keysOf(after, before)];
+    const [first, other] = [nodeNamed('first', { key: firstKey }), nodeNamed('other', { key: otherKey })];
+    const lease = await acquired(first);
+    await lease.publish(DIGEST, 'registry');
+    expect(await view(other)).toMatchObject({ digest: DIGEST, holder: { node: 'first' } });
+    expect(await acquire(other)).toBeUndefined();
+
+    firstKey.keys = [after, before];
+    await clock.advance(TIMEOUT_MS / 3 + 1);
+    otherKey.keys = [after];
+    await clock.advance(2000);
+    expect(await view(other)).toMatchObject({ digest: DIGEST, holder: { node: 'first' } });
+    expect(lease.mayReadRegistry()).toBe(true);
+  });
+
+  it.each<[string, ProbeResult, Buffer, Buffer]>([
+    ['is silent to who has the old key only', 'silent', after, before],
+    ['proves itself to who has the old key only', { node: 'first', instance: 'first-1' }, after, before],
+    ['is silent to who has the new key only', 'silent', before, after],
+  ])('makes no second holder when the first one %s', async (_what, answer, firstKey, otherKey) => {
+    const key = keysOf(otherKey);
+    const other = nodeNamed('other', { key, ...whoAnswers(answer) });
+    const lease = await acquired(nodeNamed('first', { key: keysOf(firstKey) }));
+    await lease.publish(DIGEST, 'registry');
+    for (let waitedMs = 0; waitedMs < 2 * TIMEOUT_MS; waitedMs += TIMEOUT_MS / 10) {
+      // Of what it says nothing is believed before the key is there.
+      expect(await digestFor(other)).toBeUndefined();
+      expect(await acquire(other)).toBeUndefined();
+      await clock.advance(TIMEOUT_MS / 10);
+    }
+    expect(key.suspicions).toBeGreaterThan(0);
+    expect(lease.mayReadRegistry()).toBe(true);
+    key.keys = [firstKey, otherKey];
+    expect(await digestFor(other)).toBe(DIGEST);
+  });
+
+  it('leaves the lock of a holder that is gone to the others, as ever', async () => {
+    await acquired(nodeNamed('first', { key: keysOf(before) }));
+    const other = nodeNamed('other', { key: keysOf(after), ...whoAnswers('refused') });
+    await view(other);
+    await clock.advance(6000);
+    expect(await acquire(other)).toBeDefined();
+  });
+
+  it('is waited for before a record that nobody holds is written over', async () => {
+    const lease = await acquired(nodeNamed('first', { key: keysOf(after) }));
+    await lease.publish(DIGEST, 'registry');
+    await lease.release();
+    const key = keysOf(before);
+    const other = nodeNamed('other', { key });
+    expect(await acquire(other)).toBeUndefined();
+    key.keys = [after, before];
+    await clock.advance(2000);
+    expect(await digestFor(other)).toBe(DIGEST);
+    expect(await acquire(other)).toBeDefined();
   });
 });
 

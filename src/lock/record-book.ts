@@ -53,9 +53,10 @@ export class RecordBook {
   private snapshot = EMPTY;
   private readAtMs = -Infinity;
   private failure: { readonly error: unknown; readonly atMs: number } | undefined;
-  private macKey: Buffer | undefined;
+  private macKeys: readonly Buffer[] | undefined;
   /** Texts already reported as not to be trusted; those of the current snapshot only. */
   private readonly reported = new Set<string>();
+  private doubts: { readonly recordKey: string; readonly why: string }[] = [];
   private savedDigests = '';
   /** Records that a swap has told of while a read was under way: newer than what that read will say. */
   private readonly notedSinceRead = new Set<string>();
@@ -138,21 +139,22 @@ export class RecordBook {
     return actual;
   }
 
-  /** The text of a record, authenticated with the key in force. @throws PreheatFailure `lock_full`, `lock_unavailable` */
+  /** The text of a record, authenticated with the newest key. @throws PreheatFailure `lock_full`, `lock_unavailable` */
   async encode(recordKey: string, record: LockRecord): Promise<string> {
-    return encodeRecord(recordKey, record, await this.currentKey());
+    await this.renewKeys();
+    return encodeRecord(recordKey, record, this.macKeys?.[0]);
   }
 
   decode(recordKey: string, text: string): DecodedRecord {
     const known = this.snapshot.entries.get(recordKey);
-    return known?.text === text ? known.decoded : decodeRecord(recordKey, text, this.macKey);
+    return known?.text === text ? known.decoded : decodeRecord(recordKey, text, this.macKeys);
   }
 
   private async readNow(signal: AbortSignal): Promise<RecordSnapshot> {
     const askedAtMs = this.clock.monotonicMs();
     this.notedSinceRead.clear();
     try {
-      await this.currentKey();
+      await this.renewKeys();
       const records = await this.within(
         READ_TIMEOUT_MS,
         (limited) => this.store.read('any', limited),
@@ -184,6 +186,7 @@ export class RecordBook {
     this.snapshot = { entries, sizeBytes, readOnly };
     const texts = new Set(Array.from(entries.values(), ({ text }) => text));
     for (const text of this.reported) if (!texts.has(text)) this.reported.delete(text);
+    this.reportDoubts();
   }
 
   private withNoted(records: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
@@ -199,12 +202,25 @@ export class RecordBook {
   private entryOf(recordKey: string, text: string): RecordEntry {
     const known = this.snapshot.entries.get(recordKey);
     if (known?.text === text) return known;
-    const decoded = decodeRecord(recordKey, text, this.macKey);
+    return { text, decoded: this.judge(recordKey, text), sinceMs: this.clock.monotonicMs() };
+  }
+
+  private judge(recordKey: string, text: string): DecodedRecord {
+    const decoded = decodeRecord(recordKey, text, this.macKeys);
     if (decoded.kind === 'untrusted' && !this.reported.has(text)) {
       this.reported.add(text);
-      this.logger.warn({ recordKey, why: decoded.why }, 'record not trusted, treated as absent');
+      this.doubts.push({ recordKey, why: decoded.why });
     }
-    return { text, decoded, sinceMs: this.clock.monotonicMs() };
+    return decoded;
+  }
+
+  /** In one line: once the key before has had its time, there may be a thousand of them. */
+  private reportDoubts(): void {
+    const [first, ...others] = this.doubts;
+    if (!first) return;
+    this.logger.warn({ ...first, others: others.length }, 'record not trusted, treated as absent');
+    this.doubts = [];
+    this.key.suspect();
   }
 
   /** Takes over what a swap, or the read after it, found under one key. */
@@ -221,12 +237,13 @@ export class RecordBook {
       entries,
       sizeBytes: this.snapshot.sizeBytes - sizeOf(before) + sizeOf(text),
     };
+    this.reportDoubts();
   }
 
-  private async currentKey(): Promise<Buffer | undefined> {
-    let key: Buffer | undefined;
+  private async renewKeys(): Promise<void> {
+    let keys: readonly Buffer[] | undefined;
     try {
-      key = await this.key.current();
+      keys = await this.key.current();
     } catch (cause) {
       throw new PreheatFailure(
         'lock_unavailable',
@@ -236,17 +253,19 @@ export class RecordBook {
         },
       );
     }
-    if (!sameKey(key, this.macKey)) {
-      this.macKey = key;
-      // What was decoded under another key must be looked at again.
-      this.snapshot = { ...this.snapshot, entries: new Map() };
-    }
-    return key;
+    if (sameKeys(keys, this.macKeys)) return;
+    this.macKeys = keys;
+    // Other keys, another verdict; since when a record is what it is does not depend on them.
+    const entries = Array.from(this.snapshot.entries, ([recordKey, entry]) => {
+      return [recordKey, { ...entry, decoded: this.judge(recordKey, entry.text) }] as const;
+    });
+    this.snapshot = { ...this.snapshot, entries: new Map(entries) };
+    this.reportDoubts();
   }
 
   private async recall(): Promise<void> {
     try {
-      await this.currentKey();
+      await this.renewKeys();
       this.adopt(await this.cache.load(), true);
     } catch (error) {
       this.logger.warn({ error: messageOf(error) }, 'last records cannot be recalled');
@@ -276,6 +295,7 @@ export class RecordBook {
   }
 }
 
-function sameKey(left: Buffer | undefined, right: Buffer | undefined): boolean {
-  return left === right || (left !== undefined && right !== undefined && left.equals(right));
+function sameKeys(left: readonly Buffer[] | undefined, right: readonly Buffer[] | undefined): boolean {
+  if (!left || !right) return left === right;
+  return left.length === right.length && left.every((key, index) => right[index]?.equals(key));
 }

@@ -5,7 +5,7 @@ import { AppConfig } from '../config/app-config.js';
 import { FAILURE_REASONS, type FailureReason } from '../domain/preheat-state.js';
 import { HolderProof } from './holder-proof.js';
 import { LockIdentity } from './lock-identity.js';
-import { type LockRecord, type RecordFailure, recordNodeName } from './record.js';
+import { type LockRecord, type RecordFailure, type RecordHolder, recordNodeName } from './record.js';
 import type { RecordEntry } from './record-book.js';
 import type { RecordView } from './record-view.js';
 
@@ -17,6 +17,9 @@ export type Claim = 'no' | 'in-turn' | 'at-once';
 
 /** What the lock is wanted for. An archive is no registry: failures of the registry do not bind who has one. */
 export type Purpose = 'registry' | 'archive';
+
+/** Our key may be the old one: it is read again before a record with another's MAC is taken for nobody's. */
+const KEY_CHECK_MS = 5000;
 
 /** What a record means to this node. Clocks of other nodes are never compared with ours. */
 @Injectable()
@@ -53,30 +56,42 @@ export class RecordInterpreter {
 
   /** Whether this process, which has no lease of it, may take the lock; asks the holder's address for a proof. */
   async claim(entry: RecordEntry | undefined, purpose: Purpose, signal: AbortSignal): Promise<Claim> {
-    if (entry?.decoded.kind === 'unknown-version') return 'no';
-    const record = recordOf(entry);
     const whenFree = purpose === 'archive' ? 'at-once' : 'in-turn';
-    if (!entry || !record) return whenFree;
-    const { holder } = record;
-    if (!holder) return purpose === 'registry' && this.waitLeftMs(entry, record) > 0 ? 'no' : whenFree;
+    if (!entry) return whenFree;
+    if (entry.decoded.kind === 'unknown-version' || this.mayBeOfNewKey(entry)) return 'no';
+    const record = recordOf(entry);
+    const holder = holderOf(entry);
+    if (!holder) {
+      const mustWait = record && purpose === 'registry' && this.waitLeftMs(entry, record) > 0;
+      return mustWait ? 'no' : whenFree;
+    }
     if (this.isOwn(holder)) return 'at-once';
-    if (this.clock.monotonicMs() - entry.sinceMs >= this.config.lock.timeoutMs) return 'in-turn';
-    return (await this.proof.isGone(holder, signal)) ? 'in-turn' : 'no';
+    if (this.ageMs(entry) >= this.config.lock.timeoutMs) return 'in-turn';
+    const verdict = await this.proof.verdictOn(holder, signal);
+    return verdict === 'gone' || (verdict === 'unlisted' && !record) ? 'in-turn' : 'no';
+  }
+
+  private mayBeOfNewKey(entry: RecordEntry): boolean {
+    return entry.decoded.kind === 'untrusted' && this.ageMs(entry) < KEY_CHECK_MS;
+  }
+
+  private ageMs({ sinceMs }: RecordEntry): number {
+    return this.clock.monotonicMs() - sinceMs;
   }
 
   /**
    * A lock of this process without a lease is the trace of a swap whose answer was lost; one of another process on this
    * node and at this address is that of our predecessor, for only one can listen there.
    */
-  private isOwn({ instance, node, address }: NonNullable<LockRecord['holder']>): boolean {
+  private isOwn({ instance, node, address }: RecordHolder): boolean {
     return (
       instance === this.self.instance ||
       (node === recordNodeName(this.self.node) && address === this.self.address)
     );
   }
 
-  private waitLeftMs({ sinceMs }: RecordEntry, { failure }: LockRecord): number {
-    return failure ? Math.max(0, failure.retryAfterMs - (this.clock.monotonicMs() - sinceMs)) : 0;
+  private waitLeftMs(entry: RecordEntry, { failure }: LockRecord): number {
+    return failure ? Math.max(0, failure.retryAfterMs - this.ageMs(entry)) : 0;
   }
 
   /** Days, not seconds, are at stake here, so wall clocks will do; a record far from the future is not believed either. */
@@ -89,6 +104,16 @@ export class RecordInterpreter {
 /** A newer agent may have a finer word for what its registry did; to us it is a failure of the registry. */
 function reasonOf({ code }: RecordFailure): FailureReason {
   return FAILURE_REASONS.find((reason) => reason === code) ?? 'registry_error';
+}
+
+/**
+ * Who has the lock, or claims to. While the key is being changed, a living holder's MAC may be of a key that we do not
+ * have any more, or not yet: of what such a record says nothing is believed, but its lock is not taken either before
+ * the holder is gone, its time is over, or its address turns out to be nobody's.
+ */
+export function holderOf({ decoded }: RecordEntry): RecordHolder | undefined {
+  if (decoded.kind === 'unknown-version') return undefined;
+  return decoded.kind === 'record' ? decoded.record.holder : decoded.holder;
 }
 
 /** The record, when there is one that can be believed. */

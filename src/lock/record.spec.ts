@@ -28,7 +28,7 @@ function sealed(record: object): string {
 describe('record', () => {
   it('comes back as it was written, with and without a MAC', () => {
     for (const key of [KEY, undefined]) {
-      const decoded = decodeRecord(RECORD_KEY, encodeRecord(RECORD_KEY, RECORD, key), key);
+      const decoded = decodeRecord(RECORD_KEY, encodeRecord(RECORD_KEY, RECORD, key), key && [key]);
       expect(decoded).toMatchObject({ kind: 'record', record: RECORD });
     }
   });
@@ -40,18 +40,17 @@ describe('record', () => {
         const character = String.fromCharCode(code);
         fc.pre(character !== text[at]);
         const forged = text.slice(0, at) + character + text.slice(at + 1);
-        expect(decodeRecord(RECORD_KEY, forged, KEY).kind).not.toBe('record');
+        expect(decodeRecord(RECORD_KEY, forged, [KEY]).kind).not.toBe('record');
       }),
       // The last character of the MAC: base64 has spare bits there.
       { examples: Array.from({ length: 95 }, (_, code): [number, number] => [text.length - 3, code + 32]) },
     );
-    expect(decodeRecord('f'.repeat(32), text, KEY)).toEqual({ kind: 'untrusted', why: 'wrong MAC' });
-    expect(decodeRecord(RECORD_KEY, text, Buffer.alloc(32, 8))).toEqual({
-      kind: 'untrusted',
-      why: 'wrong MAC',
-    });
+    // Who it claims to be held by is all that is taken from it.
+    const wrong = { kind: 'untrusted', why: 'wrong MAC', holder: RECORD.holder };
+    expect(decodeRecord('f'.repeat(32), text, [KEY])).toEqual(wrong);
+    expect(decodeRecord(RECORD_KEY, text, [Buffer.alloc(32, 8), Buffer.alloc(32, 9)])).toEqual(wrong);
     const bare = encodeRecord(RECORD_KEY, RECORD, undefined);
-    expect(decodeRecord(RECORD_KEY, bare, KEY)).toEqual({ kind: 'untrusted', why: 'wrong MAC' });
+    expect(decodeRecord(RECORD_KEY, bare, [KEY])).toEqual(wrong);
   });
 
   it('keeps what a newer writer of the same version added, at every level', () => {
@@ -62,17 +61,17 @@ describe('record', () => {
       holder: { ...holder!, zone: 'b' },
       failure: { ...failure!, by: 'x' },
     };
-    const decoded = decodeRecord(RECORD_KEY, encodeRecord(RECORD_KEY, newer, KEY), KEY);
+    const decoded = decodeRecord(RECORD_KEY, encodeRecord(RECORD_KEY, newer, KEY), [KEY]);
     expect(decoded).toMatchObject({ kind: 'record', record: newer });
     const again = encodeRecord(RECORD_KEY, (decoded as { record: LockRecord }).record, KEY);
-    expect(decodeRecord(RECORD_KEY, again, KEY)).toMatchObject({ kind: 'record', record: newer });
+    expect(decodeRecord(RECORD_KEY, again, [KEY])).toMatchObject({ kind: 'record', record: newer });
   });
 
   it.each([0, 2, 99, 1.5, '2', '1'])(
     'takes a record of version %j for held, whatever its MAC and length',
     (v) => {
       for (const pad of ['', 'p'.repeat(600)])
-        expect(decodeRecord(RECORD_KEY, JSON.stringify({ ...RECORD, v, pad, mac: '?' }), KEY)).toEqual({
+        expect(decodeRecord(RECORD_KEY, JSON.stringify({ ...RECORD, v, pad, mac: '?' }), [KEY])).toEqual({
           kind: 'unknown-version',
         });
     },
@@ -82,7 +81,7 @@ describe('record', () => {
     const { failure } = RECORD;
     const newer = { ...RECORD, origin: 'bundle', failure: { ...failure!, code: 'registry_asleep' } };
     for (const record of [newer, { ...newer, pad: 'p'.repeat(600) }])
-      expect(decodeRecord(RECORD_KEY, sealed(record), KEY)).toMatchObject({ kind: 'record', record });
+      expect(decodeRecord(RECORD_KEY, sealed(record), [KEY])).toMatchObject({ kind: 'record', record });
   });
 
   it('takes for held what has a right MAC and a shape that it does not know', () => {
@@ -92,7 +91,7 @@ describe('record', () => {
       { ...RECORD, digest: 'sha999:0' },
       { v: 1, only: true },
     ]) {
-      expect(decodeRecord(RECORD_KEY, sealed(record), KEY)).toEqual({ kind: 'unknown-version' });
+      expect(decodeRecord(RECORD_KEY, sealed(record), [KEY])).toEqual({ kind: 'unknown-version' });
       // Without a key anybody may have written it, by mistake too.
       expect(decodeRecord(RECORD_KEY, JSON.stringify(record), undefined).kind).toBe('untrusted');
     }
@@ -119,7 +118,7 @@ describe('record', () => {
     };
     const text = encodeRecord(RECORD_KEY, long, KEY);
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(MAX_RECORD_BYTES);
-    expect(decodeRecord(RECORD_KEY, text, KEY)).toMatchObject({
+    expect(decodeRecord(RECORD_KEY, text, [KEY])).toMatchObject({
       kind: 'record',
       record: { digest: long.digest, holder: long.holder, failure: long.failure },
     });

@@ -63,14 +63,21 @@ export type DecodedRecord =
   | { readonly kind: 'record'; readonly record: LockRecord }
   /** Of another version, or of a shape that only a later one can have given it: counts as held, is never rewritten. */
   | { readonly kind: 'unknown-version' }
-  /** Broken, or without a right MAC: counts as absent. `why` is safe to log. */
-  | { readonly kind: 'untrusted'; readonly why: string };
+  /**
+   * Broken, or without a right MAC: counts as absent. `why` is safe to log. `holder` is who it claims to be held by:
+   * somebody with another key than ours, or nobody.
+   */
+  | { readonly kind: 'untrusted'; readonly why: string; readonly holder?: RecordHolder };
 
 /**
  * Reads the record under `recordKey`.
- * @param macKey undefined: MACs are not looked at
+ * @param macKeys any of them may have made its MAC; undefined: MACs are not looked at
  */
-export function decodeRecord(recordKey: string, text: string, macKey: Buffer | undefined): DecodedRecord {
+export function decodeRecord(
+  recordKey: string,
+  text: string,
+  macKeys: readonly Buffer[] | undefined,
+): DecodedRecord {
   let document: unknown;
   try {
     document = JSON.parse(text);
@@ -80,11 +87,14 @@ export function decodeRecord(recordKey: string, text: string, macKey: Buffer | u
   // The version comes first: how a newer one is authenticated, and how long it is, is not for us to know.
   const versioned = versionedSchema.safeParse(document);
   if (versioned.success && versioned.data.v !== RECORD_VERSION) return { kind: 'unknown-version' };
-  if (macKey && !hasRightMac(recordKey, text, macKey)) return { kind: 'untrusted', why: 'wrong MAC' };
   const parsed = recordSchema.safeParse(document);
+  if (macKeys && !macKeys.some((macKey) => hasRightMac(recordKey, text, macKey))) {
+    const holder = parsed.data?.holder;
+    return { kind: 'untrusted', why: 'wrong MAC', ...(holder && { holder }) };
+  }
   if (parsed.success) return { kind: 'record', record: parsed.data };
   // Whoever made this MAC is an agent of the deployment, and knows what it has written.
-  if (macKey) return { kind: 'unknown-version' };
+  if (macKeys) return { kind: 'unknown-version' };
   const path = parsed.error.issues[0]?.path.join('.');
   return { kind: 'untrusted', why: `not a record${path ? `: ${path}` : ''}` };
 }

@@ -6,8 +6,9 @@ import { isRefused } from './client/peer-transport.js';
 import { canonicalAddress, parseAddress } from './peer-address.js';
 import { PeerDirectory } from './peer-directory.js';
 
-/** What is at an address: nothing listens; no telling; or an agent, and which. */
-export type ProbeResult = 'refused' | 'silent' | { readonly instance: string; readonly node: string };
+/** What is at an address: nothing listens; no telling; none that discovery lists; or an agent, and which. */
+export type ProbeResult =
+  'refused' | 'silent' | 'unlisted' | { readonly instance: string; readonly node: string };
 
 /** Finds out whether the process behind a lock is still there. */
 @Injectable()
@@ -23,7 +24,7 @@ export class PeerProbe {
    */
   async probe(address: HostPort | string, signal: AbortSignal): Promise<ProbeResult> {
     const target = typeof address === 'string' ? parseAddress(address) : canonicalAddress(address);
-    if (!target || !this.directory.lists(target)) return 'silent';
+    if (!target || !this.directory.lists(target)) return 'unlisted';
     try {
       const { instance, node } = await this.handshake.identify(target, signal);
       return { instance, node };

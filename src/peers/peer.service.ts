@@ -103,7 +103,7 @@ export class PeerService {
     return this.quarantined.has(peer.instance, image);
   }
 
-  /** Who is at `address` (`ip:port`, `[v6]:port`) now; `silent` for addresses that discovery does not list. */
+  /** Who is at `address` (`ip:port`, `[v6]:port`) now; `unlisted` for addresses that discovery does not list. */
   async probe(address: HostPort | string, signal: AbortSignal): Promise<ProbeResult> {
     return this.prober.probe(address, signal);
   }

@@ -52,7 +52,10 @@ describe('LockModule', () => {
           imports: [NothingModule],
           providers: [
             { provide: LockIdentity, useValue: { node: 'one', instance: 'i', address: '127.0.0.1:1' } },
-            { provide: RecordKey, useValue: { current: () => Promise.resolve(Buffer.alloc(32, 1)) } },
+            {
+              provide: RecordKey,
+              useValue: { current: () => Promise.resolve([Buffer.alloc(32, 1)]), suspect: () => undefined },
+            },
             { provide: HolderProbe, useValue: { probe: () => Promise.resolve('silent') } },
             { provide: KnownNodes, useValue: { nodes: () => [] } },
             { provide: RecordCache, useClass: MemoryRecordCache },

@@ -169,8 +169,8 @@ describe('two agents', () => {
     it('only when discovery lists it', async () => {
       const [one] = await pair();
       const stranger = await start({ node: 'stranger' });
-      expect(await one.service.probe(stranger.address, signal)).toBe('silent');
-      expect(await one.service.probe('not an address', signal)).toBe('silent');
+      expect(await one.service.probe(stranger.address, signal)).toBe('unlisted');
+      expect(await one.service.probe('not an address', signal)).toBe('unlisted');
     });
   });
 

@@ -132,7 +132,7 @@ const { lock } = new LockNode({
   timeoutMs: settings.lockTimeoutMs,
   probe: { probe },
   nodes: () => Object.keys(ports),
-  macKey: () => Promise.resolve(key),
+  key: { current: () => Promise.resolve([key]), suspect: () => undefined },
 });
 
 let stopped = new AbortController();

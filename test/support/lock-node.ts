@@ -6,6 +6,7 @@ import { LockService } from '../../src/lock/lock.service.js';
 import type { LockStore } from '../../src/lock/lock-store.js';
 import { RecordBook } from '../../src/lock/record-book.js';
 import type { RecordCache } from '../../src/lock/record-cache.js';
+import type { RecordKey } from '../../src/lock/record-key.js';
 import { RecordInterpreter } from '../../src/lock/record-interpreter.js';
 import { TurnOrder } from '../../src/lock/turn-order.js';
 
@@ -25,7 +26,7 @@ export interface LockNodeOptions {
   readonly timeoutMs?: number;
   readonly tagTtlMs?: number;
   /** Default: records carry no MAC. */
-  readonly macKey?: () => Promise<Buffer | undefined>;
+  readonly key?: RecordKey;
   readonly cache?: RecordCache;
 }
 
@@ -46,8 +47,8 @@ export class LockNode {
     const cache = options.cache ?? new MemoryRecordCache();
     const probe = options.probe ?? { probe: () => Promise.resolve('silent') };
     const nodes = { nodes: options.nodes ?? (() => []) };
-    const macKey = { current: options.macKey ?? (() => Promise.resolve(undefined)) };
-    const book = new RecordBook(store, macKey, cache, clock);
+    const key = options.key ?? { current: () => Promise.resolve(undefined), suspect: () => undefined };
+    const book = new RecordBook(store, key, cache, clock);
     this.keeper = new LeaseKeeper(book, identity, clock, config, { lockHeld: () => undefined });
     this.lock = new LockService(
       book,
