@@ -628,6 +628,35 @@ describe('when the backend cannot be asked', () => {
     expect(await acquire(restarted)).toBeDefined();
   });
 
+  it('the last records serve after a restart where there is a key, also one that comes later', async () => {
+    const key = keysOf(Buffer.alloc(32, 1));
+    const cache = new MemoryRecordCache();
+    const lease = await acquired(nodeNamed('one', { key }));
+    await lease.publish(DIGEST, 'registry');
+    await view(nodeNamed('other', { key, cache }));
+    store.state = 'down';
+    expect(await view(nodeNamed('other', { key, cache }))).toMatchObject({ digest: DIGEST, readOnly: true });
+
+    const current = jest.spyOn(key, 'current').mockRejectedValue(new Error('no Secret'));
+    const late = nodeNamed('other', { key, cache });
+    for (let attempt = 0; attempt < 3; attempt += 1)
+      expect(await view(late)).toEqual({ stale: false, unknownVersion: false, readOnly: true });
+    current.mockRestore();
+    await clock.advance(2000);
+    expect(await view(late)).toMatchObject({ digest: DIGEST, readOnly: true });
+  });
+
+  it('the last records are those of this node’s own swaps, too', async () => {
+    const cache = new MemoryRecordCache();
+    const lease = await acquired(nodeNamed('one', { cache }));
+    cache.isWritable = false;
+    await lease.publish(digestOf(Buffer.from('older')), 'registry');
+    cache.isWritable = true;
+    await lease.publish(DIGEST, 'registry');
+    store.state = 'down';
+    expect(await view(nodeNamed('one', { cache, instance: 'one-2' }))).toMatchObject({ digest: DIGEST });
+  });
+
   it('it is not asked again for every image', async () => {
     store.state = 'down';
     const { lock } = nodeNamed('one');

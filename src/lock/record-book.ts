@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 
 import { Clock } from '../common/clock.js';
-import { messageOf, PreheatFailure } from '../domain/errors.js';
+import { PreheatFailure } from '../domain/errors.js';
 import { withDeadline } from './deadline.js';
 import { isRecordKey } from './image-key.js';
 import { LockStore } from './lock-store.js';
@@ -57,7 +57,10 @@ export class RecordBook {
   /** Texts already reported as not to be trusted; those of the current snapshot only. */
   private readonly reported = new Set<string>();
   private doubts: { readonly recordKey: string; readonly why: string }[] = [];
+  /** Records were read, or recalled from the last run. */
+  private isInformed = false;
   private savedDigests = '';
+  private isSaving = false;
   /** Records that a swap has told of while a read was under way: newer than what that read will say. */
   private readonly notedSinceRead = new Set<string>();
 
@@ -91,7 +94,7 @@ export class RecordBook {
       return await this.read(maxAgeMs, signal);
     } catch {
       signal.throwIfAborted();
-      if (this.snapshot === EMPTY) await this.recall();
+      if (!this.isInformed) await this.recall();
       this.snapshot = { ...this.snapshot, readOnly: true };
       return this.snapshot;
     }
@@ -162,9 +165,9 @@ export class RecordBook {
       );
       this.failure = undefined;
       this.unreadable.over();
-      this.adopt(this.withNoted(records));
+      this.adopt(this.withNoted(records), false);
+      this.remember();
       this.readAtMs = askedAtMs;
-      this.remember(records);
       return this.snapshot;
     } catch (error) {
       if (!signal.aborted) {
@@ -175,7 +178,7 @@ export class RecordBook {
     }
   }
 
-  private adopt(records: ReadonlyMap<string, string>, readOnly = false): void {
+  private adopt(records: ReadonlyMap<string, string>, readOnly: boolean): void {
     const entries = new Map<string, RecordEntry>();
     let sizeBytes = 0;
     for (const [recordKey, text] of records) {
@@ -184,6 +187,7 @@ export class RecordBook {
       sizeBytes += recordKey.length + Buffer.byteLength(text);
     }
     this.snapshot = { entries, sizeBytes, readOnly };
+    this.isInformed = true;
     const texts = new Set(Array.from(entries.values(), ({ text }) => text));
     for (const text of this.reported) if (!texts.has(text)) this.reported.delete(text);
     this.reportDoubts();
@@ -238,6 +242,7 @@ export class RecordBook {
       sizeBytes: this.snapshot.sizeBytes - sizeOf(before) + sizeOf(text),
     };
     this.reportDoubts();
+    this.remember();
   }
 
   private async renewKeys(): Promise<void> {
@@ -267,21 +272,28 @@ export class RecordBook {
     try {
       await this.renewKeys();
       this.adopt(await this.cache.load(), true);
-    } catch (error) {
-      this.logger.warn({ error: messageOf(error) }, 'last records cannot be recalled');
+    } catch {
+      // Without the key nothing is believed, as the read before has said: another attempt may have it.
     }
   }
 
-  /** Keeps the records for a restart; only digests matter then, so renewals cost no write. */
-  private remember(records: ReadonlyMap<string, string>): void {
+  /** Keeps the records for a restart, as they are known; only digests matter then, so renewals cost no write. */
+  private remember(): void {
     const digests = Array.from(this.snapshot.entries, ([recordKey, { decoded }]) =>
       decoded.kind === 'record' ? `${recordKey}${decoded.record.digest ?? ''}` : '',
     ).join();
-    if (digests === this.savedDigests) return;
+    if (digests !== this.savedDigests && !this.isSaving) void this.save(digests);
+  }
+
+  private async save(digests: string): Promise<void> {
+    const texts = Array.from(this.snapshot.entries, ([recordKey, { text }]) => [recordKey, text] as const);
+    this.isSaving = true;
+    const isKept = await this.cache.save(new Map(texts));
+    this.isSaving = false;
+    if (!isKept) return;
     this.savedDigests = digests;
-    this.cache.save(records).catch((error: unknown) => {
-      this.logger.warn({ error: messageOf(error) }, 'records could not be kept');
-    });
+    // They may have changed while they were being written.
+    this.remember();
   }
 
   private within<T>(

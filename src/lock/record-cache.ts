@@ -2,6 +2,7 @@
 export interface RecordCache {
   /** The records saved last, by key; empty when there are none or they cannot be read. */
   load(): Promise<ReadonlyMap<string, string>>;
-  save(records: ReadonlyMap<string, string>): Promise<void>;
+  /** False when they could not be kept; why is in the log. */
+  save(records: ReadonlyMap<string, string>): Promise<boolean>;
 }
 export const RecordCache = Symbol('RecordCache');

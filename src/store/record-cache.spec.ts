@@ -42,10 +42,10 @@ describe('RecordCache', () => {
 
   it('makes the folder when it was deleted, and costs no more than a warning when it cannot', async () => {
     await rm(files.directory, { recursive: true });
-    await files.records.save(records);
+    expect(await files.records.save(records)).toBe(true);
     expect(await files.records.load()).toEqual(records);
     await rm(files.directory, { recursive: true });
     await writeFile(files.directory, 'a file where the folder was');
-    await expect(files.records.save(new Map([['2', 'other']]))).resolves.toBeUndefined();
+    await expect(files.records.save(new Map([['2', 'other']]))).resolves.toBe(false);
   });
 });

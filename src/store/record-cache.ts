@@ -31,16 +31,22 @@ export class RecordCache {
     }
   }
 
-  /** Replaces what is kept. What cannot be written is lost with a warning: nothing depends on it while the API server answers. */
-  async save(map: ReadonlyMap<string, string>): Promise<void> {
+  /**
+   * Replaces what is kept. What cannot be written is lost with a warning: nothing depends on it while the API server
+   * answers.
+   * @returns whether it is on disk now
+   */
+  async save(map: ReadonlyMap<string, string>): Promise<boolean> {
     const text = JSON.stringify(Object.fromEntries(map));
-    if (text === this.saved) return;
+    if (text === this.saved) return true;
     try {
       await this.layout.ensure();
       await writeFileAtomic(this.layout.recordsFile, text);
       this.saved = text;
+      return true;
     } catch (error) {
       this.logger.warn({ error: messageOf(error) }, 'records cannot be kept for the next run');
+      return false;
     }
   }
 }

@@ -62,13 +62,14 @@ export class LockNode {
 /** Survives a `LockNode`, as `STORE_DIR` survives a process. */
 export class MemoryRecordCache implements RecordCache {
   private records: ReadonlyMap<string, string> = new Map();
+  isWritable = true;
 
   load(): Promise<ReadonlyMap<string, string>> {
     return Promise.resolve(this.records);
   }
 
-  save(records: ReadonlyMap<string, string>): Promise<void> {
-    this.records = new Map(records);
-    return Promise.resolve();
+  save(records: ReadonlyMap<string, string>): Promise<boolean> {
+    if (this.isWritable) this.records = new Map(records);
+    return Promise.resolve(this.isWritable);
   }
 }
