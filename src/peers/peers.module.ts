@@ -4,6 +4,8 @@ import { APP_GUARD } from '@nestjs/core';
 import { AppConfig } from '../config/app-config.js';
 import { KubernetesClient } from '../kubernetes/kubernetes-client.js';
 import { KubernetesModule } from '../kubernetes/kubernetes.module.js';
+import { KeyFile } from '../store/key-file.js';
+import { StoreModule } from '../store/store.module.js';
 import { AccessGuard } from './access/access.guard.js';
 import { ApiTokenGuard } from './access/api-token.guard.js';
 import { ClusterKey } from './access/cluster-key.js';
@@ -34,12 +36,16 @@ import { StaticDiscovery } from './static/static-discovery.js';
 /** With the API server at hand the agents make the Secret themselves, unless files are given. */
 const keySource: Provider = {
   provide: KeySource,
-  inject: [AppConfig, KubernetesClient],
-  useFactory: ({ access, inCluster, lock, kubernetes }: AppConfig, client: KubernetesClient): KeySource =>
+  inject: [AppConfig, KubernetesClient, KeyFile],
+  useFactory: (
+    { access, inCluster, lock, kubernetes }: AppConfig,
+    client: KubernetesClient,
+    kept: KeyFile,
+  ): KeySource =>
     (inCluster || lock.backend === 'kubernetes') &&
     access.peerKeyFile === undefined &&
     access.apiTokenFile === undefined
-      ? new SecretKeySource(new KubernetesKeySecret(client, kubernetes.keySecret))
+      ? new SecretKeySource(new KubernetesKeySecret(client, kubernetes.keySecret), kept)
       : new FileKeySource(access.peerKeyFile, access.apiTokenFile),
 };
 
@@ -57,7 +63,7 @@ const discovery: Provider = {
  * them.
  */
 @Module({
-  imports: [KubernetesModule],
+  imports: [KubernetesModule, StoreModule],
   controllers: [SessionController],
   providers: [
     keySource,

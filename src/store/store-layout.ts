@@ -24,6 +24,7 @@ export class StoreLayout {
   readonly indexFile: string;
   readonly catalogFile: string;
   readonly recordsFile: string;
+  readonly keyFile: string;
 
   constructor(@Inject(AppConfig) config: AppConfig) {
     this.root = config.store.directory;
@@ -35,6 +36,7 @@ export class StoreLayout {
     this.indexFile = join(this.root, 'index.json');
     this.catalogFile = join(this.root, 'catalog.json');
     this.recordsFile = join(this.root, 'records.json');
+    this.keyFile = join(this.root, 'peer-key');
   }
 
   blob(digest: Digest): string {

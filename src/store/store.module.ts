@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 
 import { BlobStore } from './blob-store.js';
 import { ImageCatalog } from './image-catalog.js';
+import { KeyFile } from './key-file.js';
 import { RecordCache } from './record-cache.js';
 import { StoreInventory } from './store-inventory.js';
 import { StoreLayout } from './store-layout.js';
@@ -20,7 +21,8 @@ import { StoreSpace } from './store-space.js';
     BlobStore,
     StoreSpace,
     RecordCache,
+    KeyFile,
   ],
-  exports: [BlobStore, ImageCatalog, StoreInventory, StoreProbe, StoreSpace, RecordCache],
+  exports: [BlobStore, ImageCatalog, StoreInventory, StoreProbe, StoreSpace, RecordCache, KeyFile],
 })
 export class StoreModule {}

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { loadAllYaml } from '@kubernetes/client-node';
@@ -88,6 +88,21 @@ describeWith('kubernetes', 'Agents on the kubernetes lock, with the ServiceAccou
       );
       expect(working.every(({ isRunning }) => isRunning)).toBe(true);
       expect(registry.ledger.count(/team\/another/)).toBe(0);
+    },
+    READY_MS,
+  );
+
+  it(
+    'let in, and believe, an agent that starts without the API server',
+    async () => {
+      await late.end();
+      await late.list(seed);
+      // What it has of images would have to come from nowhere; what it knows is all that it starts with.
+      for (const name of await readdir(late.storeDirectory))
+        if (!['peer-key', 'records.json'].includes(name))
+          await rm(join(late.storeDirectory, name), { recursive: true });
+      late.start();
+      expect((await late.until(seed, 'ready', READY_MS)).source).toBe('peer');
     },
     READY_MS,
   );

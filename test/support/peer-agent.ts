@@ -238,6 +238,7 @@ function configOf({
     platform: { os: 'linux', architecture: 'amd64' },
     port,
     pullingTimeoutMs: 10_000,
+    store: { directory: '/nonexistent', minFree: { bytes: 0 } },
     limits: { apiRequestsPerSecond: 0 },
     kubernetes: { namespace: 'default', lockConfigMap: 'lock', keySecret: 'key' },
     peers: { discovery: 'static', serviceName: 'peers', static: [], intervalMs: 3_600_000 },

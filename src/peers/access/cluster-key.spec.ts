@@ -5,7 +5,7 @@ import { Logger } from '@nestjs/common';
 import { VirtualClock } from '../../../test/support/virtual-clock.js';
 import { InvalidInputError } from '../../domain/errors.js';
 import { ClusterKey } from './cluster-key.js';
-import type { KeyMaterial } from './key-source.js';
+import type { KeyMaterial, KeySource } from './key-source.js';
 
 const { signal } = new AbortController();
 const POLL_MS = 300_000;
@@ -83,6 +83,46 @@ describe('ClusterKey', () => {
     material = new Error('no API server');
     await clock.advance(POLL_MS);
     expect(key.keysFor('a')).toHaveLength(1);
+  });
+
+  describe('of the last run', () => {
+    const kept = { peerKey: Buffer.alloc(32, 9) };
+    const started = async (source: Partial<KeySource>): Promise<ClusterKey> => {
+      const load = () => (material instanceof Error ? Promise.reject(material) : Promise.resolve(material));
+      key = new ClusterKey({ pollIntervalMs: POLL_MS, load, ...source }, clock);
+      await key.onModuleInit();
+      return key;
+    };
+    const recall = () => Promise.resolve(kept);
+
+    it('serves while it cannot be read, and is looked for no less often for that', async () => {
+      const good = material;
+      material = new Error('no API server');
+      const { apiToken } = await started({ recall });
+      const [recalled] = key.keysFor('a');
+      expect(recalled).toBeDefined();
+      expect(apiToken).toBeUndefined();
+
+      material = good;
+      await clock.advance(1_000);
+      expect(key.apiToken).toBe('token');
+      // The one that served may still be that of others.
+      expect(key.keysFor('a')).toHaveLength(2);
+      expect(key.keysFor('a')[1]).toEqual(recalled);
+    });
+
+    it('is not asked for when it can be read', async () => {
+      const asked = jest.fn(recall);
+      await started({ recall: asked });
+      expect(asked).not.toHaveBeenCalled();
+      expect(key.keysFor('a')).toHaveLength(1);
+    });
+
+    it('may be none', async () => {
+      material = new Error('no API server');
+      await started({ recall: () => Promise.resolve({}) });
+      expect(key.keysFor('a')).toEqual([]);
+    });
   });
 
   it('does not start on secrets that are no good', async () => {

@@ -77,7 +77,10 @@ export class ClusterKey implements OnModuleInit, OnModuleDestroy {
     this.current = peerKey;
   }
 
-  /** Bad files stop the start; an API server that does not answer is asked until it does. */
+  /**
+   * Bad files stop the start; an API server that does not answer is asked until it does, and meanwhile the key of the
+   * last run serves. If that one was changed since, it still counts for its time of grace, as any key before.
+   */
   async onModuleInit(): Promise<void> {
     let loaded = false;
     try {
@@ -86,6 +89,7 @@ export class ClusterKey implements OnModuleInit, OnModuleDestroy {
     } catch (error) {
       if (error instanceof InvalidInputError) throw error;
       this.logger.warn({ error: messageOf(error) }, 'The peer key could not be read');
+      await this.recall();
     }
     this.running = this.watch(loaded);
   }
@@ -93,6 +97,11 @@ export class ClusterKey implements OnModuleInit, OnModuleDestroy {
   async onModuleDestroy(): Promise<void> {
     this.stopping.abort();
     await this.running;
+  }
+
+  private async recall(): Promise<void> {
+    this.current = (await this.source.recall?.())?.peerKey;
+    if (this.current) this.logger.log('The peer key of the last run serves until it can be read');
   }
 
   private async watch(loaded: boolean): Promise<void> {

@@ -10,5 +10,7 @@ export interface KeySource {
   readonly pollIntervalMs: number;
   /** Throws when they cannot be read now; what was loaded before stays in use. */
   load(signal: AbortSignal): Promise<KeyMaterial>;
+  /** What an earlier process has kept of them, for as long as they cannot be loaded; never throws. */
+  recall?(): Promise<KeyMaterial>;
 }
 export const KeySource = Symbol('KeySource');

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { FileKeySource } from './file-key-source.js';
+import type { KeptKey } from './kept-key.js';
 import type { KeySecret, KeySecretStore } from './key-secret-store.js';
 import { KubernetesKeySecret } from './kubernetes-key-secret.js';
 import { SecretKeySource } from './secret-key-source.js';
@@ -45,6 +46,20 @@ describe('FileKeySource', () => {
 });
 
 describe('SecretKeySource', () => {
+  /** A file that survives the process. */
+  class MemoryKeptKey implements KeptKey {
+    key: Buffer | undefined;
+
+    load(): Promise<Buffer | undefined> {
+      return Promise.resolve(this.key);
+    }
+
+    save(key: Buffer): Promise<void> {
+      this.key = key;
+      return Promise.resolve();
+    }
+  }
+
   /** A Secret in memory; `before` runs ahead of each creation, as another agent would. */
   class MemoryKeySecret implements KeySecretStore {
     value: KeySecret | undefined;
@@ -64,10 +79,10 @@ describe('SecretKeySource', () => {
 
   it('makes the Secret when there is none, and uses it from then on', async () => {
     const secrets = new MemoryKeySecret();
-    const made = await new SecretKeySource(secrets).load(signal);
+    const made = await new SecretKeySource(secrets, new MemoryKeptKey()).load(signal);
     expect(made.peerKey).toHaveLength(32);
     expect(made.apiToken).toMatch(/^[\w-]{43}$/);
-    expect(await new SecretKeySource(secrets).load(signal)).toEqual(made);
+    expect(await new SecretKeySource(secrets, new MemoryKeptKey()).load(signal)).toEqual(made);
   });
 
   it('takes the Secret of the agent that was faster', async () => {
@@ -76,7 +91,21 @@ describe('SecretKeySource', () => {
     secrets.before = () => {
       secrets.value = faster;
     };
-    expect(await new SecretKeySource(secrets).load(signal)).toEqual(faster);
+    expect(await new SecretKeySource(secrets, new MemoryKeptKey()).load(signal)).toEqual(faster);
+  });
+
+  it('keeps the peer key, and nothing else, for a start without the API server', async () => {
+    const secrets = new MemoryKeySecret();
+    const kept = new MemoryKeptKey();
+    expect(await new SecretKeySource(secrets, kept).recall()).toEqual({});
+    const { peerKey } = await new SecretKeySource(secrets, kept).load(signal);
+    expect(await new SecretKeySource(secrets, kept).recall()).toEqual({ peerKey });
+    const changed = { peerKey: Buffer.alloc(32, 1), apiToken: 'c'.repeat(43) };
+    secrets.value = changed;
+    await new SecretKeySource(secrets, kept).load(signal);
+    expect(await new SecretKeySource(secrets, kept).recall()).toEqual({ peerKey: changed.peerKey });
+    kept.key = Buffer.alloc(0);
+    expect(await new SecretKeySource(secrets, kept).recall()).toEqual({});
   });
 });
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 
 import { PreheatFailure } from '../../domain/errors.js';
+import type { KeptKey } from './kept-key.js';
 import type { KeySecret, KeySecretStore } from './key-secret-store.js';
 import type { KeyMaterial, KeySource } from './key-source.js';
 
@@ -11,9 +12,24 @@ export class SecretKeySource implements KeySource {
   /** One `get` per agent: 1,000 agents make 3.3 requests/s. A handshake that fails looks at once (`ClusterKey.suspect`). */
   readonly pollIntervalMs = 300_000;
 
-  constructor(private readonly secrets: KeySecretStore) {}
+  constructor(
+    private readonly secrets: KeySecretStore,
+    private readonly kept: KeptKey,
+  ) {}
 
   async load(signal: AbortSignal): Promise<KeyMaterial> {
+    const secret = await this.readOrMake(signal);
+    await this.kept.save(secret.peerKey);
+    return secret;
+  }
+
+  /** @returns no API token: see `KeptKey` */
+  async recall(): Promise<KeyMaterial> {
+    const peerKey = await this.kept.load();
+    return peerKey && peerKey.length >= SECRET_BYTES ? { peerKey } : {};
+  }
+
+  private async readOrMake(signal: AbortSignal): Promise<KeySecret> {
     const existing = await this.secrets.read(signal);
     if (existing) return existing;
     const made: KeySecret = {
