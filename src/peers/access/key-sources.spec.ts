@@ -94,6 +94,20 @@ describe('SecretKeySource', () => {
     expect(await new SecretKeySource(secrets, new MemoryKeptKey()).load(signal)).toEqual(faster);
   });
 
+  it('makes no key whose last byte would be taken for a line break', async () => {
+    const secrets = new MemoryKeySecret();
+    const drawn = [0x0a, 0x0a, 0x0b].map((last) => Buffer.from([...Array<number>(31).fill(7), last]));
+    const random = () => drawn.shift() ?? Buffer.alloc(32);
+    const { peerKey } = await new SecretKeySource(secrets, new MemoryKeptKey(), random).load(signal);
+    expect(peerKey?.at(-1)).toBe(0x0b);
+    const stored = { 'peer-key': secrets.value!.peerKey, 'api-token': Buffer.from(secrets.value!.apiToken) };
+    const api = {
+      readSecret: () => Promise.resolve(stored),
+      createSecret: () => Promise.reject(new Error()),
+    };
+    expect((await new KubernetesKeySecret(api, 'key').read(signal))?.peerKey).toEqual(peerKey);
+  });
+
   it('keeps the peer key, and nothing else, for a start without the API server', async () => {
     const secrets = new MemoryKeySecret();
     const kept = new MemoryKeptKey();

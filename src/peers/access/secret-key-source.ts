@@ -6,6 +6,7 @@ import type { KeySecret, KeySecretStore } from './key-secret-store.js';
 import type { KeyMaterial, KeySource } from './key-source.js';
 
 const SECRET_BYTES = 32;
+const LINE_FEED = 0x0a;
 
 /** The Secret of the deployment; whoever finds none makes it. To rotate the key, change the Secret or delete it. */
 export class SecretKeySource implements KeySource {
@@ -15,6 +16,7 @@ export class SecretKeySource implements KeySource {
   constructor(
     private readonly secrets: KeySecretStore,
     private readonly kept: KeptKey,
+    private readonly random: (sizeBytes: number) => Buffer = randomBytes,
   ) {}
 
   async load(signal: AbortSignal): Promise<KeyMaterial> {
@@ -33,8 +35,8 @@ export class SecretKeySource implements KeySource {
     const existing = await this.secrets.read(signal);
     if (existing) return existing;
     const made: KeySecret = {
-      peerKey: randomBytes(SECRET_BYTES),
-      apiToken: randomBytes(SECRET_BYTES).toString('base64url'),
+      peerKey: this.newPeerKey(),
+      apiToken: this.random(SECRET_BYTES).toString('base64url'),
     };
     if ((await this.secrets.create(made, signal)) === 'created') return made;
     const others = await this.secrets.read(signal);
@@ -43,5 +45,13 @@ export class SecretKeySource implements KeySource {
       'lock_unavailable',
       'the Secret of the deployment was removed while it was read',
     );
+  }
+
+  /** One that ends with a line break would be read back without it, as if an editor had put it there, and be too short. */
+  private newPeerKey(): Buffer {
+    for (;;) {
+      const key = this.random(SECRET_BYTES);
+      if (key.at(-1) !== LINE_FEED) return key;
+    }
   }
 }
