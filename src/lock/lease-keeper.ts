@@ -6,9 +6,8 @@ import { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import { type ImageKey, recordKeyOf } from './image-key.js';
 import type { Lease } from './lease.js';
 import { LockIdentity } from './lock-identity.js';
-import { RECORD_VERSION, recordNodeName } from './record.js';
-import { RecordBook, type RecordEntry } from './record-book.js';
-import { recordOf } from './record-interpreter.js';
+import { type LockRecord, RECORD_VERSION, recordNodeName } from './record.js';
+import { RecordBook } from './record-book.js';
 import { RecordLease, swapTimeoutMs } from './record-lease.js';
 
 /** Takes locks and keeps the leases of this process; at shutdown gives them back while peers are still answered. */
@@ -33,15 +32,20 @@ export class LeaseKeeper implements BeforeApplicationShutdown {
   }
 
   /**
-   * Puts this process into the record as its holder, if the record still is `entry`.
+   * Puts this process into the record as its holder, if its text still is `expected`.
+   * @param before what of the record is to be kept
    * @returns undefined when someone else was faster
    * @throws PreheatFailure `lock_unavailable`, `lock_full`
    */
-  async take(key: ImageKey, entry: RecordEntry | undefined, signal: AbortSignal): Promise<Lease | undefined> {
+  async take(
+    key: ImageKey,
+    expected: string | undefined,
+    before: LockRecord | undefined,
+    signal: AbortSignal,
+  ): Promise<Lease | undefined> {
     signal.throwIfAborted();
     if (this.closed) return undefined;
     const recordKey = recordKeyOf(key);
-    const before = recordOf(entry);
     const term = (this.lastTerm = Math.max(before?.holder?.term ?? 0, this.lastTerm) + 1);
     const { instance, address } = this.self;
     const holder = { node: recordNodeName(this.self.node), instance, address, term, renewals: 0 };
@@ -51,7 +55,7 @@ export class LeaseKeeper implements BeforeApplicationShutdown {
     const sentAtMs = this.clock.monotonicMs();
     const limitMs = swapTimeoutMs(this.config.lock.timeoutMs);
     // A swap under way is not aborted: one that came through unnoticed would block the lock until its time-out.
-    const actual = await this.book.swap(recordKey, entry?.text, text, limitMs, new AbortController().signal);
+    const actual = await this.book.swap(recordKey, expected, text, limitMs, new AbortController().signal);
     if (actual !== text) return undefined;
     const taken = { key, recordKey, record, text, sentAtMs };
     const lease = new RecordLease(taken, this.config.lock.timeoutMs, this.book, this.clock, () => {

@@ -5,7 +5,7 @@ import type { RecordOrigin } from './record.js';
 
 /**
  * The right of this process to read one image from the registry, for all the cluster. Its holder must end it, by
- * `release` or `fail`, also after `signal` aborted.
+ * `succeed`, `fail` or `release`, also after `signal` aborted.
  */
 export interface Lease {
   readonly key: ImageKey;
@@ -20,10 +20,14 @@ export interface Lease {
   mayReadRegistry(): boolean;
 
   /**
-   * Tells everyone what the tag means, and that this node is getting it; clears the failures before.
+   * Tells everyone what the tag means, and that this node is getting it. A failure before has not to be waited out any
+   * more; it counts on until `succeed`.
    * @throws PreheatFailure `lock_unavailable` when the lease ends before the record is written, `lock_full`
    */
   publish(digest: Digest, origin: RecordOrigin): Promise<void>;
+
+  /** Gives the lease back with the image here: the failures before are over. Never throws, as `release`. */
+  succeed(): Promise<void>;
 
   /**
    * Gives the lease back after a failure. One that is the registry's doing is written into the record, for all to

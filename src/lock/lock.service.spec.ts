@@ -400,12 +400,49 @@ describe('failures', () => {
     expect(await acquire(nodeNamed('other'))).toBeDefined();
   });
 
-  it('are over with the next success', async () => {
+  describe.each([
+    ['of a tag that is resolved anew', true],
+    ['of a digest that is known', false],
+  ])('%s', (_what, isResolved) => {
+    const failed = {
+      v: 1 as const,
+      ...KEY,
+      failure: { code: 'rate_limited', attempt: 4, retryAfterMs: MINUTE_MS },
+    };
+    async function retried(): Promise<Lease> {
+      await store.put({ ...failed, digest: DIGEST, resolvedAt: clock.wallMs() / 1000 });
+      const node = nodeNamed('one');
+      expect(await acquire(node)).toBeUndefined();
+      await clock.advance(MINUTE_MS);
+      const lease = await acquired(node);
+      if (isResolved) await lease.publish(DIGEST, 'registry');
+      return lease;
+    }
+
+    it('are over with the next success', async () => {
+      await (await retried()).succeed();
+      expect(await store.recordOf()).toMatchObject({ digest: DIGEST });
+      expect(await store.recordOf()).not.toHaveProperty('failure');
+    });
+
+    it('count on when the next attempt ends without one, and are not waited out twice', async () => {
+      await (await retried()).release();
+      expect((await store.recordOf())?.failure?.attempt).toBe(4);
+      expect(await view(nodeNamed('other'))).not.toHaveProperty('failure');
+      expect(await acquire(nodeNamed('other'))).toBeDefined();
+    });
+
+    it('count on when the next attempt fails', async () => {
+      await (await retried()).fail('registry_unreachable');
+      expect((await store.recordOf())?.failure).toMatchObject({ code: 'registry_unreachable', attempt: 5 });
+      expect((await view(nodeNamed('other'))).failure?.retryAfterMs).toBeGreaterThan(0);
+    });
+  });
+
+  it('of an image that its list names by digest leave no record behind after a success', async () => {
     await store.put({ v: 1, ...KEY, failure: { code: 'not_found', attempt: 4, retryAfterMs: 0 } });
-    const lease = await acquired(nodeNamed('one'));
-    expect((await store.recordOf())?.failure?.attempt).toBe(4);
-    await lease.publish(DIGEST, 'registry');
-    expect((await store.recordOf())?.failure).toBeUndefined();
+    await (await acquired(nodeNamed('one'))).succeed();
+    expect(await store.recordOf()).toBeUndefined();
   });
 
   it('20 agents and a wrong tag: at most 3 attempts in 10 minutes', async () => {

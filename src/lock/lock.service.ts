@@ -111,7 +111,7 @@ export class LockService {
       }
     }
     this.turns.forget(recordKey);
-    return this.keeper.take(key, entry, signal);
+    return this.keeper.take(key, entry?.text, this.interpreter.toTake(entry), signal);
   }
 }
 

@@ -5,7 +5,13 @@ import { AppConfig } from '../config/app-config.js';
 import { FAILURE_REASONS, type FailureReason } from '../domain/preheat-state.js';
 import { HolderProof } from './holder-proof.js';
 import { LockIdentity } from './lock-identity.js';
-import { type LockRecord, type RecordFailure, type RecordHolder, recordNodeName } from './record.js';
+import {
+  type LockRecord,
+  type RecordFailure,
+  type RecordHolder,
+  recordNodeName,
+  waitedOut,
+} from './record.js';
 import type { RecordEntry } from './record-book.js';
 import type { RecordView } from './record-view.js';
 
@@ -69,6 +75,15 @@ export class RecordInterpreter {
     if (this.ageMs(entry) >= this.config.lock.timeoutMs) return 'in-turn';
     const verdict = await this.proof.verdictOn(holder, signal);
     return verdict === 'gone' || (verdict === 'unlisted' && !record) ? 'in-turn' : 'no';
+  }
+
+  /**
+   * What a new holder goes on from. A failure that this node has waited out is not for others to wait out again because
+   * the record's text is another now.
+   */
+  toTake(entry: RecordEntry | undefined): LockRecord | undefined {
+    const record = recordOf(entry);
+    return entry && record && this.waitLeftMs(entry, record) === 0 ? waitedOut(record) : record;
   }
 
   private mayBeOfNewKey(entry: RecordEntry): boolean {

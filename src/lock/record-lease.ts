@@ -7,7 +7,7 @@ import { type FailureReason, isRegistryReason } from '../domain/preheat-state.js
 import { nextFailure } from './failure-policy.js';
 import type { ImageKey } from './image-key.js';
 import type { Lease } from './lease.js';
-import type { LockRecord, RecordHolder, RecordOrigin } from './record.js';
+import { type LockRecord, type RecordHolder, type RecordOrigin, waitedOut } from './record.js';
 import type { RecordBook } from './record-book.js';
 
 /** What a swap that took the lock has written, and when it was sent (monotonic). */
@@ -80,11 +80,15 @@ export class RecordLease implements Lease {
   async publish(digest: Digest, origin: RecordOrigin): Promise<void> {
     const resolvedAt = Math.floor(this.clock.wallMs() / 1000);
     await this.writeUntilEnded((record) => ({
-      ...withoutFailure(record),
+      ...waitedOut(record),
       digest,
       origin,
       resolvedAt,
     }));
+  }
+
+  async succeed(): Promise<void> {
+    await this.giveBack(withoutFailure);
   }
 
   async fail(reason: FailureReason, retryAfterMs?: number): Promise<void> {

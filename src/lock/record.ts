@@ -123,6 +123,11 @@ export function encodeRecord(recordKey: string, record: LockRecord, macKey: Buff
   return text;
 }
 
+/** The record with a failure that nobody waits out any more; it still counts among the attempts. */
+export function waitedOut(record: LockRecord): LockRecord {
+  return record.failure ? { ...record, failure: { ...record.failure, retryAfterMs: 0 } } : record;
+}
+
 /** A node's name as it stands in records. */
 export function recordNodeName(node: string): string {
   if (node.length <= MAX_NODE_LENGTH) return node;

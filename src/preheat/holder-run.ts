@@ -49,7 +49,7 @@ export class HolderRun {
       const startedMs = this.clock.monotonicMs();
       try {
         const outcome = await this.withLease(session, lease, signal);
-        await lease.release();
+        await (outcome.kind === 'complete' ? lease.succeed() : lease.release());
         return outcome;
       } catch (error) {
         // What a tag means is the registry's to say, too: a wrong tag or password shows as a failed pull.
