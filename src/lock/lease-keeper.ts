@@ -7,13 +7,13 @@ import { type ImageKey, recordKeyOf } from './image-key.js';
 import type { Lease } from './lease.js';
 import { LockIdentity } from './lock-identity.js';
 import { type LockRecord, RECORD_VERSION, recordNodeName } from './record.js';
-import { RecordBook } from './record-book.js';
+import { RecordBook, type RecordEntry } from './record-book.js';
 import { RecordLease, swapTimeoutMs } from './record-lease.js';
 
 /** Takes locks and keeps the leases of this process; at shutdown gives them back while peers are still answered. */
 @Injectable()
 export class LeaseKeeper implements BeforeApplicationShutdown {
-  private readonly leases = new Map<string, Lease>();
+  private readonly leases = new Map<string, RecordLease>();
   /** Terms never repeat in one process, so instance and term name one lease, and no text of a record ever comes back. */
   private lastTerm = 0;
   private closed = false;
@@ -29,6 +29,11 @@ export class LeaseKeeper implements BeforeApplicationShutdown {
   /** True while this process has the right to read that image. */
   holds(recordKey: string): boolean {
     return this.leases.get(recordKey)?.mayReadRegistry() ?? false;
+  }
+
+  /** The record of an image that this process has the right to read. */
+  entryOf(recordKey: string): RecordEntry | undefined {
+    return this.holds(recordKey) ? this.leases.get(recordKey)?.entry : undefined;
   }
 
   /**

@@ -559,10 +559,30 @@ describe('records', () => {
     const node = nodeNamed('one', { store: slow });
     const lease = await acquired(node);
     await clock.advance(2000);
-    const looking = node.lock.lookup(KEY, signal);
+    const looking = node.lock.lookup({ ...KEY, image: 'docker.io/library/other:1' }, signal);
     await clock.advance(100);
     await lease.publish(DIGEST, 'registry');
-    expect((await clock.run(looking)).digest).toBe(DIGEST);
+    await lease.release();
+    await clock.run(looking);
+    store.reads = [];
+    expect(await view(node)).toMatchObject({ digest: DIGEST });
+    expect(store.reads).toEqual([]);
+  });
+
+  it('are known to their holder as it has written them, however old what a cache of the backend says', async () => {
+    const cached = new Map<string, string>();
+    const lagging: LockStore = {
+      read: (consistency, abort) =>
+        consistency === 'any' ? Promise.resolve(cached) : store.read(consistency, abort),
+      compareAndSwap: (...args) => store.compareAndSwap(...args),
+    };
+    const node = nodeNamed('one', { store: lagging });
+    const lease = await acquired(node);
+    await lease.publish(DIGEST, 'registry');
+    await clock.advance(TIMEOUT_MS);
+    expect(await view(node)).toMatchObject({ digest: DIGEST, holder: { mine: true }, readOnly: false });
+    await lease.release();
+    expect(await view(node)).not.toHaveProperty('digest');
   });
 
   it('are read once for all images of a node, and not at all when nothing is asked', async () => {

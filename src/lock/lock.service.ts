@@ -36,12 +36,17 @@ export class LockService {
   }
 
   /**
-   * What the cluster knows of an image; one read of the backend serves all images of this node. When the backend cannot
-   * be asked, the last that was known, `readOnly`. Rejects only with the signal's reason.
+   * What the cluster knows of an image; one read of the backend serves all images of this node, and a holder needs none
+   * for its own: a cache of the backend could still say what was before its last swap. When the backend cannot be asked,
+   * the last that was known, `readOnly`. Rejects only with the signal's reason.
    */
   async lookup(key: ImageKey, signal: AbortSignal): Promise<RecordView> {
+    signal.throwIfAborted();
+    const recordKey = recordKeyOf(key);
+    const held = this.keeper.entryOf(recordKey);
+    if (held) return this.interpreter.view(held, false);
     const { entries, readOnly } = await this.book.readOrRecall(this.turns.readableAgeMs(), signal);
-    return this.interpreter.view(entries.get(recordKeyOf(key)), readOnly);
+    return this.interpreter.view(entries.get(recordKey), readOnly);
   }
 
   /**

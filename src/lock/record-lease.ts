@@ -8,7 +8,7 @@ import { nextFailure } from './failure-policy.js';
 import type { ImageKey } from './image-key.js';
 import type { Lease } from './lease.js';
 import { type LockRecord, type RecordHolder, type RecordOrigin, waitedOut } from './record.js';
-import type { RecordBook } from './record-book.js';
+import type { RecordBook, RecordEntry } from './record-book.js';
 
 /** What a swap that took the lock has written, and when it was sent (monotonic). */
 export interface TakenRecord {
@@ -45,6 +45,7 @@ export class RecordLease implements Lease {
   private text: string;
   private renewals = 0;
   private validUntilMs: number;
+  private writtenAtMs: number;
   /** The record is known to be someone else's: there is nothing to give back. */
   private lost = false;
   private tail: Promise<unknown> = Promise.resolve();
@@ -64,8 +65,14 @@ export class RecordLease implements Lease {
     this.record = taken.record;
     this.text = taken.text;
     this.validUntilMs = this.validFrom(taken.sentAtMs);
+    this.writtenAtMs = taken.sentAtMs;
     void this.keepRenewed();
     void this.watchTime();
+  }
+
+  /** The record as the last swap has left it: while the lease is good, it is what everyone will see. */
+  get entry(): RecordEntry {
+    return { text: this.text, decoded: { kind: 'record', record: this.record }, sinceMs: this.writtenAtMs };
   }
 
   get signal(): AbortSignal {
@@ -166,6 +173,7 @@ export class RecordLease implements Lease {
       if (actual === text) {
         this.record = record;
         this.text = text;
+        this.writtenAtMs = sentAtMs;
         this.validUntilMs = Math.max(this.validUntilMs, this.validFrom(sentAtMs));
         return;
       }
