@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -24,6 +24,23 @@ async function deadPid(): Promise<number> {
   const child = spawn('true');
   await once(child, 'exit');
   return child.pid ?? 0;
+}
+
+/** The state and what follows it, from /proc/<pid>/stat. */
+async function statOf(pid: number): Promise<string[]> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/** A process that has ended, and its parent, which has become a program that does not know that it has a child. */
+async function startZombie(): Promise<{ zombie: number; parent: ChildProcess }> {
+  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 600'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const zombie = Number(line.toString());
+  while ((await statOf(zombie))[0] !== 'Z') await systemClock.sleep(5);
+  return { zombie, parent };
 }
 
 /** Many at once, each through a mutex object of its own, as processes would. @returns the most that were inside together */
@@ -69,6 +86,27 @@ describe('file mutex', () => {
   it('is broken when its pid has been given to another process since', async () => {
     await writeFile(path, `${process.pid} 1 ${'a'.repeat(16)}\n`);
     expect(await crowd(3)).toBe(1);
+  });
+
+  it('of a process that has ended is broken though its parent has not waited for it', async () => {
+    const { zombie, parent } = await startZombie();
+    try {
+      const stat = await statOf(zombie);
+      await writeFile(path, `${zombie} ${stat[19]} ${'a'.repeat(16)}\n`);
+      expect(await crowd(3)).toBe(1);
+    } finally {
+      parent.kill('SIGKILL');
+      await once(parent, 'exit');
+    }
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['zeros', '\0'.repeat(40)],
+  ])('that a power failure has left with %s in it is broken', async (_what, text) => {
+    await writeFile(path, text);
+    expect(await crowd(10)).toBe(1);
+    expect(await readdir(directory)).toEqual([]);
   });
 
   it('of a living process is left alone: others give up when told to', async () => {

@@ -12,7 +12,9 @@ const RETRY_MS = 10;
 const MAX_DEPTH = 3;
 
 /**
- * Mutual exclusion between the processes of one host by a file that names its owner. The mutex of a dead process is broken.
+ * Mutual exclusion between the processes of one host by a file that names its owner. The mutex of a dead process is
+ * broken. Whether one is dead can be told by its pid alone, so containers that share the file must share their pid
+ * namespace, too: each would take the other for dead.
  *
  * Two that find it dead at once must not both remove it, for the slower would remove the faster one's new mutex. So each
  * mutex carries a token of its own, and only who holds the mutex *of that token* (a file beside it) may remove it, after
@@ -46,8 +48,8 @@ export class FileMutex {
     const token = randomBytes(8).toString('hex');
     const draft = draftOf(path, token);
     try {
-      // A link appears together with its content: nobody ever sees a mutex without an owner.
-      await writeFile(draft, await describeOwner(token), { flag: 'wx' });
+      // A link appears together with its content, after a power failure too: nobody sees a mutex without an owner.
+      await writeFile(draft, await describeOwner(token), { flag: 'wx', flush: true });
       return await tryLink(draft, path);
     } finally {
       await rm(draft, { force: true });

@@ -24,12 +24,9 @@ export async function removeLeftovers(path: string): Promise<void> {
 }
 
 async function isAbandoned(mutexFile: string): Promise<boolean> {
-  try {
-    const owner = await readOwner(mutexFile);
-    return owner !== undefined && !(await isAlive(owner));
-  } catch {
-    // Killed between making the file and writing its line, or about to write it.
-    const { mtimeMs } = await stat(mutexFile).catch(() => ({ mtimeMs: Infinity }));
-    return Date.now() - mtimeMs > ABANDONED_AFTER_MS;
-  }
+  const owner = await readOwner(mutexFile).catch(() => undefined);
+  if (owner?.process) return !(await isAlive(owner));
+  // Killed between making the file and writing its line, or about to write it.
+  const { mtimeMs } = await stat(mutexFile).catch(() => ({ mtimeMs: Infinity }));
+  return Date.now() - mtimeMs > ABANDONED_AFTER_MS;
 }
