@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 
 /** Ranks try one after another, this far apart. */
 export const RANK_STEP_MS = 300;
+/** Nobody waits longer for its turn, jitter and all. */
 export const MAX_RANK_WAIT_MS = 10_000;
 
 /**

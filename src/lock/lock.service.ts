@@ -50,7 +50,7 @@ export class LockService {
   }
 
   /**
-   * Tries for the right to read an image from the registry: waits for this node's turn (up to 13 s), looks again, then
+   * Tries for the right to read an image from the registry: waits for this node's turn (up to 10 s), looks again, then
    * tries once. A lock whose holder is gone is taken over. This process must answer peers at its address before, or
    * they take its locks for a dead one's.
    * @returns undefined when someone else has it or was faster, when a failure is still to be waited out, or when it is

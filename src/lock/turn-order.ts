@@ -53,7 +53,8 @@ export class TurnOrder {
     signal: AbortSignal,
   ): Promise<Turn> {
     const rankWaitMs = this.rankOf(key, entry) * RANK_STEP_MS;
-    const waitMs = Math.min(rankWaitMs, MAX_RANK_WAIT_MS) * (1 + RANK_JITTER * Math.random());
+    const longestMs = MAX_RANK_WAIT_MS / (1 + RANK_JITTER);
+    const waitMs = Math.min(rankWaitMs, longestMs) * (1 + RANK_JITTER * Math.random());
     const leftMs = waitMs - (this.clock.monotonicMs() - this.freeSinceMs(recordKey, entry?.text));
     if (leftMs <= 0) return 'now';
     // Behind so many others a look of each after ten seconds would be a stampede; the next poll is soon enough.
