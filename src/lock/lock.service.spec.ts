@@ -789,7 +789,8 @@ describe('removal', () => {
       await store.records.compareAndSwap(recordKey, undefined, text, signal);
     }
   }
-  const kept = async (index: number) => (await store.recordOf(recordKeyOf(keyOf(index)))) !== undefined;
+  const kept = async (index: number) =>
+    (await store.records.read('latest', signal)).has(recordKeyOf(keyOf(index)));
 
   it('takes the oldest that nobody lists or holds, only above 512 KiB', async () => {
     const node = nodeNamed('one');
@@ -812,6 +813,28 @@ describe('removal', () => {
       false,
       true,
     ]);
+  });
+
+  it('takes first what nobody with the key has written, unless a holder may have', async () => {
+    const key = keysOf(Buffer.alloc(32, 1));
+    const holder = { node: 'x', instance: 'x', address: 'x:1', term: 1, renewals: 1 };
+    const sealed = (index: number, rest: Partial<LockRecord>, keyByte: number) => {
+      const record: LockRecord = { v: 1, ...keyOf(index), digest: DIGEST, ...rest };
+      return encodeRecord(recordKeyOf(keyOf(index)), record, Buffer.alloc(32, keyByte));
+    };
+    const texts = Array.from({ length: 1260 }, (_, index) =>
+      sealed(index, { resolvedAt: 1000 + index, pad: 'p'.repeat(200) }, 1),
+    );
+    texts[700] = sealed(700, { resolvedAt: 9000 }, 2);
+    texts[701] = sealed(701, { resolvedAt: 9001, holder }, 2);
+    texts[702] = 'not even JSON';
+    for (const [index, text] of texts.entries())
+      await store.records.compareAndSwap(recordKeyOf(keyOf(index)), undefined, text, signal);
+    const node = nodeNamed('one', { key });
+    await view(node);
+    await clock.run(node.lock.prune([keyOf(0)], signal));
+    expect(await Promise.all([0, 700, 701, 702].map(kept))).toEqual([true, false, true, false]);
+    expect(store.swaps).toBeLessThanOrEqual(20);
   });
 
   it('does not come before a new image fails with lock_full above 900 KiB, while known ones go on', async () => {

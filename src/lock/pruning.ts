@@ -1,4 +1,5 @@
 import type { RecordEntry, RecordSnapshot } from './record-book.js';
+import { holderOf, recordOf } from './record-interpreter.js';
 
 /** Records are removed only when there is more of them than this. Bytes. */
 export const PRUNE_ABOVE_BYTES = 512 * 1024;
@@ -9,7 +10,8 @@ const MAX_REMOVALS = 20;
 
 /**
  * Records to remove so that the rest fit into `PRUNE_ABOVE_BYTES`: never one with a holder, of a version that is not
- * ours, or in `listed` (record keys); resolved longest ago first.
+ * ours, or in `listed` (record keys). Those that nobody can believe come first (after a change of the peer key there may
+ * be many), then those resolved longest ago.
  */
 export function recordsToRemove(
   { entries, sizeBytes, readOnly }: RecordSnapshot,
@@ -18,11 +20,11 @@ export function recordsToRemove(
   let excessBytes = sizeBytes - PRUNE_ABOVE_BYTES;
   if (readOnly || excessBytes <= 0) return [];
   const candidates = Array.from(entries)
-    .flatMap(([recordKey, entry]) =>
-      entry.decoded.kind === 'record' && !entry.decoded.record.holder && !listed.has(recordKey)
-        ? [{ recordKey, entry, resolvedAt: entry.decoded.record.resolvedAt ?? 0 }]
-        : [],
+    .filter(
+      ([recordKey, entry]) =>
+        entry.decoded.kind !== 'unknown-version' && !holderOf(entry) && !listed.has(recordKey),
     )
+    .map(([recordKey, entry]) => ({ recordKey, entry, resolvedAt: recordOf(entry)?.resolvedAt ?? 0 }))
     .sort((left, right) => left.resolvedAt - right.resolvedAt);
   const removals: [string, RecordEntry][] = [];
   for (const { recordKey, entry } of candidates.slice(0, MAX_REMOVALS)) {
