@@ -7,7 +7,7 @@ export interface ByteRange {
 /**
  * What a `Range` header asks of `size` bytes (RFC 9110, 14.1.2): `bytes=a-b`, `bytes=a-` and `bytes=-n`.
  * @returns undefined when the header is to be ignored (absent, another unit, several ranges, not well-formed): answer 200;
- *   `unsatisfiable` when no byte of it exists: answer 416
+ *   `unsatisfiable` when it ends before it begins, or no byte of it exists: answer 416
  */
 export function parseByteRange(
   header: string | undefined,
@@ -22,7 +22,6 @@ export function parseByteRange(
     return length === 0 || size === 0 ? 'unsatisfiable' : { start: Math.max(0, size - length), end: size };
   }
   const start = Number(first);
-  if (last !== '' && Number(last) < start) return undefined;
-  if (start >= size) return 'unsatisfiable';
+  if (start >= size || (last !== '' && Number(last) < start)) return 'unsatisfiable';
   return { start, end: last === '' ? size : Math.min(Number(last) + 1, size) };
 }

@@ -111,7 +111,9 @@ export class DistributionResponder {
       response.setHeader('Accept-Ranges', 'bytes');
       response.setHeader('Docker-Content-Digest', digest);
       response.setHeader('ETag', `"${digest}"`);
-      const range = parseByteRange(request.headers.range, blob.size);
+      // A range is defined for GET alone (RFC 9110, 14.2): HEAD tells the size of the whole blob.
+      const wanted = request.method === 'GET' ? request.headers.range : undefined;
+      const range = parseByteRange(wanted, blob.size);
       if (range === 'unsatisfiable') {
         response.setHeader('Content-Range', `bytes */${blob.size}`);
         this.refuse(request, response, 416, 'RANGE_INVALID', `the blob has ${blob.size} bytes`);
