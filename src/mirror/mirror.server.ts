@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Inject, Injectable, Logger } from '@nestjs/common';
 
 import { errnoOf } from '../common/errno.js';
+import { hardenServer } from '../common/harden-server.js';
 import { PortInUseError } from '../common/port-in-use-error.js';
 import { AppConfig } from '../config/app-config.js';
 import type { Digest } from '../domain/digest.js';
@@ -46,12 +47,13 @@ export class MirrorServer {
 
   /** Binds the port. Done before anything touches the store: two agents of one host never get past this line. */
   async listen(): Promise<void> {
-    const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    const server = createServer((request, response) => {
       this.answer(request, response).catch((error: unknown) => {
         this.logger.warn({ error: messageOf(error) }, 'a request to the mirror failed');
         response.destroy();
       });
     });
+    hardenServer(server);
     server.listen(this.port, HOST);
     try {
       await once(server, 'listening');
@@ -91,7 +93,9 @@ export class MirrorServer {
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = parseDistributionPath(new URL(request.url ?? '/', 'http://mirror').pathname);
+    // What is no URL at all, such as `//`, is as little ours as a path we do not know.
+    const url = URL.parse(request.url ?? '/', 'http://mirror');
+    const path = parseDistributionPath(url?.pathname ?? '');
     const readOnly = request.method === 'GET' || request.method === 'HEAD';
     const missing = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
     if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !missing)) {
