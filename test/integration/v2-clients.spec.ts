@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { hexOf } from '../../src/domain/digest.js';
+import { type Digest, digestOf, hexOf } from '../../src/domain/digest.js';
+import { MEDIA_TYPES } from '../../src/domain/manifest.js';
 import { AgentCluster } from '../support/agent-cluster.js';
 import { AgentProcess } from '../support/agent-process.js';
 import { Cleanup } from '../support/cleanup.js';
@@ -98,6 +99,116 @@ describeWith(['docker-registry', 'skopeo'], 'The /v2 API of an agent', () => {
       }
     }
   }, 60_000);
+
+  /** The points of the pull part of the distribution specification's own conformance suite, which runs outside. */
+  describe('and the distribution specification', () => {
+    const repository = '/v2/team/app';
+    const absent = digestOf(Buffer.from('nobody has this'));
+    const ask = (path: string, init: RequestInit = {}): Promise<Response> =>
+      fetch(`${open.url}${path}`, init);
+    const fileOf = ({ digest }: { readonly digest: Digest }): Promise<Buffer> =>
+      readFile(join(image.directory, hexOf(digest)));
+    const contentOf = async (answer: Response): Promise<Buffer> => Buffer.from(await answer.arrayBuffer());
+
+    it('is found at /v2/', async () => {
+      expect((await ask('/v2/')).status).toBe(200);
+    });
+
+    it('gives HEAD and GET of a manifest its type, length and digest, by tag and by digest', async () => {
+      const single = image.images[0]!.manifest;
+      for (const [name, manifest] of [
+        ['1.0', image.root],
+        [image.root.digest, image.root],
+        [single.digest, single],
+      ] as const) {
+        const bytes = await fileOf(manifest);
+        for (const method of ['HEAD', 'GET']) {
+          const answer = await ask(`${repository}/manifests/${name}`, { method });
+          expect([method, name, answer.status]).toEqual([method, name, 200]);
+          expect(Object.fromEntries(answer.headers)).toMatchObject({
+            'content-type': manifest.mediaType,
+            'content-length': String(bytes.length),
+            'docker-content-digest': manifest.digest,
+          });
+          expect(await contentOf(answer)).toEqual(method === 'GET' ? bytes : Buffer.alloc(0));
+        }
+      }
+    });
+
+    it('gives HEAD and GET of a blob its length and digest', async () => {
+      const { config, layers } = image.images[0]!;
+      for (const blob of [config, ...layers]) {
+        const bytes = await fileOf(blob);
+        for (const method of ['HEAD', 'GET']) {
+          const answer = await ask(`${repository}/blobs/${blob.digest}`, { method });
+          expect(answer.status).toBe(200);
+          expect(Object.fromEntries(answer.headers)).toMatchObject({
+            'content-length': String(bytes.length),
+            'docker-content-digest': blob.digest,
+          });
+          expect((await contentOf(answer)).equals(method === 'GET' ? bytes : Buffer.alloc(0))).toBe(true);
+        }
+      }
+    });
+
+    it.each([
+      ['from the middle', () => 'bytes=500-1499', () => [500, 1500]],
+      ['to the end', () => 'bytes=500-', (size: number) => [500, size]],
+      ['of the last bytes', () => 'bytes=-500', (size: number) => [size - 500, size]],
+      [
+        'beyond the end',
+        (size: number) => `bytes=${size - 48}-${size + 99}`,
+        (size: number) => [size - 48, size],
+      ],
+    ] as const)('gives a range of a blob %s', async (_which, header, part) => {
+      const layer = image.images[0]!.layers[0]!;
+      const bytes = await fileOf(layer);
+      const [start, end] = part(bytes.length) as [number, number];
+      const answer = await ask(`${repository}/blobs/${layer.digest}`, {
+        headers: { range: header(bytes.length) },
+      });
+      expect(answer.status).toBe(206);
+      expect(answer.headers.get('content-range')).toBe(`bytes ${start}-${end - 1}/${bytes.length}`);
+      expect(answer.headers.get('content-length')).toBe(String(end - start));
+      expect((await contentOf(answer)).equals(bytes.subarray(start, end))).toBe(true);
+    });
+
+    it.each([
+      ['ends before it begins', () => 'bytes=500-0'],
+      ['begins behind the end', (size: number) => `bytes=${size + 99}-${size + 199}`],
+    ])('answers 416 to a range that %s', async (_which, header) => {
+      const layer = image.images[0]!.layers[0]!;
+      const range = header((await fileOf(layer)).length);
+      expect((await ask(`${repository}/blobs/${layer.digest}`, { headers: { range } })).status).toBe(416);
+    });
+
+    it('lists no referrers, of what it has and of what it has not', async () => {
+      for (const digest of [image.root.digest, absent]) {
+        const answer = await ask(`${repository}/referrers/${digest}`);
+        expect([answer.status, answer.headers.get('content-type')]).toEqual([200, MEDIA_TYPES.ociIndex]);
+        expect(await answer.json()).toEqual({
+          schemaVersion: 2,
+          mediaType: MEDIA_TYPES.ociIndex,
+          manifests: [],
+        });
+      }
+    });
+
+    it.each([
+      ['a manifest that it has not got', `manifests/${absent}`],
+      ['a tag that nobody listed', 'manifests/2.0'],
+      ['a digest that is none', 'manifests/sha256:baddigeststring'],
+      ['a blob that it has not got', `blobs/${absent}`],
+    ])('answers 404 to %s, with an error of the specification', async (_what, path) => {
+      const answer = await ask(`${repository}/${path}`);
+      expect(answer.status).toBe(404);
+      expect(await answer.json()).toMatchObject({
+        errors: [
+          { code: expect.stringMatching(/_UNKNOWN$/) as string, message: expect.any(String) as string },
+        ],
+      });
+    });
+  });
 
   describeWith(['containerd'], 'and containerd', () => {
     const started = new Cleanup();
