@@ -1,4 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 import {
@@ -14,11 +15,16 @@ import {
 } from '@kubernetes/client-node';
 
 import { describeUnless } from './engines.js';
+import { newerPrograms } from './newer-programs.js';
 
 const run = promisify(execFile);
 
 /** The first kubectl whose built-in kustomize takes folders as `resources`. */
 const OLDEST_MINOR = 21;
+
+type Kubectl = { readonly program: string } | { readonly missing: string };
+/** Looked for once. */
+let kubectlFound: Kubectl | undefined;
 
 interface Kinds {
   readonly ConfigMap: V1ConfigMap;
@@ -30,25 +36,15 @@ interface Kinds {
   readonly Service: V1Service;
 }
 
-/**
- * `describe`, where kubectl can render our manifests. The one that Debian 12 ships is too old for that: a loud skip,
- * in CI too, since nothing that Debian has can take its place.
- */
+/** `describe`, where a kubectl can be had that renders our manifests; elsewhere as `describeWith` does. */
 export function describeWithKubectl(name: string, suite: () => void): void {
-  const minor = minorVersion();
-  if (minor === undefined || minor >= OLDEST_MINOR) {
-    describeUnless(minor === undefined ? 'kubectl is not on PATH' : undefined, name, suite);
-    return;
-  }
-  process.stderr.write(
-    `\n*** SKIPPED: "${name}": kubectl 1.${minor} is older than 1.${OLDEST_MINOR} ***\n\n`,
-  );
-  describe.skip(name, suite);
+  const found = findKubectl();
+  describeUnless('missing' in found ? found.missing : undefined, name, suite);
 }
 
 /** What `kubectl apply -k <folder>` sends. Warnings of kustomize are errors here. */
 export async function render(folder: string): Promise<readonly KubernetesObject[]> {
-  const { stdout, stderr } = await run('kubectl', ['kustomize', folder]);
+  const { stdout, stderr } = await run(program(), ['kustomize', folder]);
   if (stderr !== '') throw new Error(`kubectl kustomize ${folder}: ${stderr}`);
   return loadAllYaml(stdout) as KubernetesObject[];
 }
@@ -69,16 +65,33 @@ export function findManifest<K extends keyof Kinds>(
 
 /** @throws Error with kubectl's own message, `Error from server (Forbidden): …` for a 403 */
 export async function kubectl(args: readonly string[], input = ''): Promise<string> {
-  const running = run('kubectl', [...args]);
+  const running = run(program(), [...args]);
   running.child.stdin?.end(input);
   return (await running).stdout;
 }
 
-function minorVersion(): number | undefined {
-  const { status, stdout } = spawnSync('kubectl', ['version', '--client', '--output=json'], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) return undefined;
+function program(): string {
+  const found = findKubectl();
+  if ('missing' in found) throw new Error(found.missing);
+  return found.program;
+}
+
+/** This machine's, or a newer one if it has none or, as Debian 12, one that is too old. */
+function findKubectl(): Kubectl {
+  return (kubectlFound ??= isNewEnough('kubectl') ? { program: 'kubectl' } : fetchKubectl());
+}
+
+function fetchKubectl(): Kubectl {
+  const found = newerPrograms({ packages: ['kubectl'], programs: ['kubectl'] });
+  return 'missing' in found
+    ? { missing: `no kubectl 1.${OLDEST_MINOR} or newer on PATH: ${found.missing}` }
+    : { program: join(found.binDirectory, 'kubectl') };
+}
+
+function isNewEnough(command: string): boolean {
+  const args = ['version', '--client', '--output=json'];
+  const { status, stdout } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status !== 0) return false;
   const { clientVersion } = JSON.parse(stdout) as { clientVersion: { minor: string } };
-  return Number.parseInt(clientVersion.minor, 10);
+  return Number.parseInt(clientVersion.minor, 10) >= OLDEST_MINOR;
 }
