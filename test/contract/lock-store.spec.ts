@@ -7,7 +7,7 @@ import { KubernetesClient } from '../../src/kubernetes/kubernetes-client.js';
 import { FileLockStore } from '../../src/lock/file/file-lock-store.js';
 import { KubernetesLockStore } from '../../src/lock/kubernetes/kubernetes-lock-store.js';
 import { MemoryLockStore } from '../../src/lock/memory/memory-lock-store.js';
-import { describeWith } from '../support/engines.js';
+import { describeWithCluster } from '../support/kubernetes-cluster.js';
 import { KubernetesLab } from '../support/kubernetes-lab.js';
 import { describeLockStore } from './lock-store.contract.js';
 
@@ -39,7 +39,7 @@ describe('file lock store', () => {
   });
 });
 
-describeWith('kubernetes', 'kubernetes lock store', () => {
+describeWithCluster('kubernetes lock store', () => {
   const lab = new KubernetesLab();
   const clients: KubernetesClient[] = [];
   const storeFor = (configMap: string, namespace = lab.namespace): KubernetesLockStore => {

@@ -10,7 +10,7 @@ import { ApiServerFront } from '../support/api-server-front.js';
 import { Cleanup } from '../support/cleanup.js';
 import { addImage, sentBytes, startDemoRegistry } from '../support/demo-images.js';
 import { idWhenReady, prepareDirectoryCluster } from '../support/directory-cluster.js';
-import { describeWith } from '../support/engines.js';
+import { describeWithCluster } from '../support/kubernetes-cluster.js';
 import { KubernetesLab, type PolicyRule } from '../support/kubernetes-lab.js';
 
 const KIB = 1024;
@@ -18,7 +18,7 @@ const AGENTS = 5;
 const READY_MS = 120_000;
 const MANIFESTS = join(__dirname, '..', '..', 'k8s', 'base');
 
-describeWith('kubernetes', 'Agents on the kubernetes lock, with the ServiceAccount and Role of k8s/', () => {
+describeWithCluster('Agents on the kubernetes lock, with the ServiceAccount and Role of k8s/', () => {
   const cleanup = new Cleanup();
   let registry: DemoRegistry;
   let cluster: AgentCluster;

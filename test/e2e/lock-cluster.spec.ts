@@ -8,8 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import { loadAllYaml } from '@kubernetes/client-node';
 
-import { describeWith } from '../support/engines.js';
 import { freePort } from '../support/free-port.js';
+import { describeWithCluster } from '../support/kubernetes-cluster.js';
 import { KubernetesLab, type PolicyRule } from '../support/kubernetes-lab.js';
 import type { LockAgentCommand, LockAgentEvent, LockAgentSettings } from '../support/lock-agent.js';
 
@@ -21,163 +21,155 @@ const MANIFESTS = join(__dirname, '..', '..', 'k8s', 'base');
 
 const images = Array.from({ length: IMAGES }, (_, index) => `registry.example/app-${index}:1`);
 
-describeWith(
-  'kubernetes',
-  'lock on a real API server, 20 processes, the ServiceAccount and Role of k8s/',
-  () => {
-    const lab = new KubernetesLab();
-    const agents = new Map<string, ChildProcess>();
-    let directory: string;
+describeWithCluster('lock on a real API server, 20 processes, the ServiceAccount and Role of k8s/', () => {
+  const lab = new KubernetesLab();
+  const agents = new Map<string, ChildProcess>();
+  let directory: string;
 
-    beforeAll(async () => {
-      directory = await mkdtemp(join(tmpdir(), 'preheat-lock-cluster-'));
-      const kubeconfig = join(directory, 'kubeconfig');
-      const { rules, configMap } = await shippedManifests();
-      await lab.open();
-      await lab.createConfigMap(configMap.name, configMap.data);
-      await lab.writeKubeconfigOf('image-preheat', rules, kubeconfig);
-      const ports: Record<string, number> = {};
-      for (let index = 0; index < AGENTS; index += 1) ports[`node-${index}`] = await freePort();
-      for (const node of Object.keys(ports)) {
-        agents.set(
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'preheat-lock-cluster-'));
+    const kubeconfig = join(directory, 'kubeconfig');
+    const { rules, configMap } = await shippedManifests();
+    await lab.open();
+    await lab.createConfigMap(configMap.name, configMap.data);
+    await lab.writeKubeconfigOf('image-preheat', rules, kubeconfig);
+    const ports: Record<string, number> = {};
+    for (let index = 0; index < AGENTS; index += 1) ports[`node-${index}`] = await freePort();
+    for (const node of Object.keys(ports)) {
+      agents.set(
+        node,
+        startAgent(join(directory, node), kubeconfig, {
           node,
-          startAgent(join(directory, node), kubeconfig, {
-            node,
-            ports,
-            images,
-            namespace: lab.namespace,
-            configMap: configMap.name,
-            keySecret: 'image-preheat-key',
-            lockTimeoutMs: LOCK_TIMEOUT_MS,
-          }),
-        );
-      }
-      await until(
-        'all agents are up',
-        120_000,
-        (events) => events.filter(({ event }) => event === 'up').length === AGENTS,
+          ports,
+          images,
+          namespace: lab.namespace,
+          configMap: configMap.name,
+          keySecret: 'image-preheat-key',
+          lockTimeoutMs: LOCK_TIMEOUT_MS,
+        }),
       );
-    }, 150_000);
+    }
+    await until(
+      'all agents are up',
+      120_000,
+      (events) => events.filter(({ event }) => event === 'up').length === AGENTS,
+    );
+  }, 150_000);
 
-    afterAll(async () => {
-      await Promise.all(Array.from(agents.values(), killed));
-      await lab.close();
-      await rm(directory, { recursive: true });
-    }, 60_000);
+  afterAll(async () => {
+    await Promise.all(Array.from(agents.values(), killed));
+    await lab.close();
+    await rm(directory, { recursive: true });
+  }, 60_000);
 
-    it('never lets two pull one image at once, nor writers of different images conflict', async () => {
-      tell({ command: 'pull', minMs: 200, maxMs: 1000 });
-      await delay(20_000);
-      tell({ command: 'stop' });
-      const events = await until(
-        'all agents are idle',
-        60_000,
-        (seen) => seen.filter(({ event }) => event === 'idle').length === AGENTS,
+  it('never lets two pull one image at once, nor writers of different images conflict', async () => {
+    tell({ command: 'pull', minMs: 200, maxMs: 1000 });
+    await delay(20_000);
+    tell({ command: 'stop' });
+    const events = await until(
+      'all agents are idle',
+      60_000,
+      (seen) => seen.filter(({ event }) => event === 'idle').length === AGENTS,
+    );
+    const pulls = pullsOf(events);
+    const pullers = new Set(pulls.map(({ node }) => node));
+    process.stdout.write(
+      `${pulls.length} pulls of ${IMAGES} images by ${pullers.size} of ${AGENTS} processes\n`,
+    );
+    expect(new Set(pulls.map(({ image }) => image)).size).toBe(IMAGES);
+    expect(pulls.length).toBeGreaterThan(3 * IMAGES);
+    expect(overlapsOf(pulls)).toEqual([]);
+    // A conflict between different keys would come out as a refused patch without a cause.
+    expect(events.filter(({ event }) => event === 'error')).toEqual([]);
+  }, 120_000);
+
+  it('replaces a killed holder within 10 s, a frozen one within its time-out and 10 s, and the frozen one stops when it wakes', async () => {
+    const startedMs = nowMs();
+    tell({ command: 'pull', minMs: 600_000, maxMs: 600_000 });
+    const isNew = ({ atMs }: LockAgentEvent) => atMs > startedMs;
+    const holders = async () =>
+      new Map(
+        (await eventsNow())
+          .filter((event) => isNew(event) && event.event === 'start')
+          .map(({ image, node }) => [image ?? '', node]),
       );
-      const pulls = pullsOf(events);
-      const pullers = new Set(pulls.map(({ node }) => node));
-      process.stdout.write(
-        `${pulls.length} pulls of ${IMAGES} images by ${pullers.size} of ${AGENTS} processes\n`,
-      );
-      expect(new Set(pulls.map(({ image }) => image)).size).toBe(IMAGES);
-      expect(pulls.length).toBeGreaterThan(3 * IMAGES);
-      expect(overlapsOf(pulls)).toEqual([]);
-      // A conflict between different keys would come out as a refused patch without a cause.
-      expect(events.filter(({ event }) => event === 'error')).toEqual([]);
-    }, 120_000);
+    await until('every image has a holder', 60_000, async () => (await holders()).size === IMAGES);
+    const before = await holders();
+    const [killedImage, frozenImage] = distinctHolders(before);
 
-    it('replaces a killed holder within 10 s, a frozen one within its time-out and 10 s, and the frozen one stops when it wakes', async () => {
-      const startedMs = nowMs();
-      tell({ command: 'pull', minMs: 600_000, maxMs: 600_000 });
-      const isNew = ({ atMs }: LockAgentEvent) => atMs > startedMs;
-      const holders = async () =>
-        new Map(
-          (await eventsNow())
-            .filter((event) => isNew(event) && event.event === 'start')
-            .map(({ image, node }) => [image ?? '', node]),
-        );
-      await until('every image has a holder', 60_000, async () => (await holders()).size === IMAGES);
-      const before = await holders();
-      const [killedImage, frozenImage] = distinctHolders(before);
+    const killedNode = before.get(killedImage) ?? '';
+    await killed(agents.get(killedNode)!);
+    agents.delete(killedNode);
+    const killedAtMs = nowMs();
+    const frozenNode = before.get(frozenImage) ?? '';
+    const frozen = agents.get(frozenNode)!;
+    frozen.kill('SIGSTOP');
+    const frozenAtMs = nowMs();
 
-      const killedNode = before.get(killedImage) ?? '';
-      await killed(agents.get(killedNode)!);
-      agents.delete(killedNode);
-      const killedAtMs = nowMs();
-      const frozenNode = before.get(frozenImage) ?? '';
-      const frozen = agents.get(frozenNode)!;
-      frozen.kill('SIGSTOP');
-      const frozenAtMs = nowMs();
+    const successor = (image: string, afterMs: number) => (events: LockAgentEvent[]) =>
+      events.find((event) => event.event === 'start' && event.image === image && event.atMs > afterMs);
+    const afterKill = await until('the killed one is replaced', 30_000, successor(killedImage, killedAtMs));
+    const killMs = successor(killedImage, killedAtMs)(afterKill)!.atMs - killedAtMs;
+    const afterFreeze = await until('the frozen one is replaced', 60_000, successor(frozenImage, frozenAtMs));
+    const freeze = successor(frozenImage, frozenAtMs)(afterFreeze)!;
+    const freezeMs = freeze.atMs - frozenAtMs;
+    process.stdout.write(
+      `killed holder replaced after ${(killMs / 1000).toFixed(1)} s; frozen holder, time-out ` +
+        `${LOCK_TIMEOUT_MS / 1000} s, after ${(freezeMs / 1000).toFixed(1)} s\n`,
+    );
+    expect(killMs).toBeLessThanOrEqual(10_000);
+    expect(freezeMs).toBeLessThanOrEqual(LOCK_TIMEOUT_MS + 10_000);
+    expect(freeze.node).not.toBe(frozenNode);
 
-      const successor = (image: string, afterMs: number) => (events: LockAgentEvent[]) =>
-        events.find((event) => event.event === 'start' && event.image === image && event.atMs > afterMs);
-      const afterKill = await until('the killed one is replaced', 30_000, successor(killedImage, killedAtMs));
-      const killMs = successor(killedImage, killedAtMs)(afterKill)!.atMs - killedAtMs;
-      const afterFreeze = await until(
-        'the frozen one is replaced',
-        60_000,
-        successor(frozenImage, frozenAtMs),
-      );
-      const freeze = successor(frozenImage, frozenAtMs)(afterFreeze)!;
-      const freezeMs = freeze.atMs - frozenAtMs;
-      process.stdout.write(
-        `killed holder replaced after ${(killMs / 1000).toFixed(1)} s; frozen holder, time-out ` +
-          `${LOCK_TIMEOUT_MS / 1000} s, after ${(freezeMs / 1000).toFixed(1)} s\n`,
-      );
-      expect(killMs).toBeLessThanOrEqual(10_000);
-      expect(freezeMs).toBeLessThanOrEqual(LOCK_TIMEOUT_MS + 10_000);
-      expect(freeze.node).not.toBe(frozenNode);
-
-      frozen.kill('SIGCONT');
-      const wokenAtMs = nowMs();
-      const events = await until('the woken one stops', 10_000, (seen) =>
-        seen.some(
-          ({ event, node, image, atMs }) =>
-            event === 'end' && node === frozenNode && image === frozenImage && atMs > wokenAtMs,
-        ),
-      );
-      const stepsAwake = events.filter(
+    frozen.kill('SIGCONT');
+    const wokenAtMs = nowMs();
+    const events = await until('the woken one stops', 10_000, (seen) =>
+      seen.some(
         ({ event, node, image, atMs }) =>
-          event === 'step' && node === frozenNode && image === frozenImage && atMs > frozenAtMs + 100,
-      );
-      expect(stepsAwake).toEqual([]);
-      expect(overlapsOf(pullsOf(events.filter(isNew)))).toEqual([]);
-    }, 180_000);
+          event === 'end' && node === frozenNode && image === frozenImage && atMs > wokenAtMs,
+      ),
+    );
+    const stepsAwake = events.filter(
+      ({ event, node, image, atMs }) =>
+        event === 'step' && node === frozenNode && image === frozenImage && atMs > frozenAtMs + 100,
+    );
+    expect(stepsAwake).toEqual([]);
+    expect(overlapsOf(pullsOf(events.filter(isNew)))).toEqual([]);
+  }, 180_000);
 
-    function tell(command: LockAgentCommand): void {
-      for (const agent of agents.values()) agent.send(command);
-    }
+  function tell(command: LockAgentCommand): void {
+    for (const agent of agents.values()) agent.send(command);
+  }
 
-    async function eventsNow(): Promise<LockAgentEvent[]> {
-      const logs = await Promise.all(
-        Array.from({ length: AGENTS }, (_, index) =>
-          readFile(join(directory, `node-${index}`), 'utf8').catch(() => ''),
-        ),
-      );
-      return logs
-        .flatMap((log) => log.split('\n').slice(0, -1))
-        .map((line) => JSON.parse(line) as LockAgentEvent)
-        .sort((left, right) => left.atMs - right.atMs);
-    }
+  async function eventsNow(): Promise<LockAgentEvent[]> {
+    const logs = await Promise.all(
+      Array.from({ length: AGENTS }, (_, index) =>
+        readFile(join(directory, `node-${index}`), 'utf8').catch(() => ''),
+      ),
+    );
+    return logs
+      .flatMap((log) => log.split('\n').slice(0, -1))
+      .map((line) => JSON.parse(line) as LockAgentEvent)
+      .sort((left, right) => left.atMs - right.atMs);
+  }
 
-    async function until(
-      what: string,
-      timeoutMs: number,
-      isTrue: (events: LockAgentEvent[]) => unknown,
-    ): Promise<LockAgentEvent[]> {
-      const deadlineMs = nowMs() + timeoutMs;
-      for (;;) {
-        const events = await eventsNow();
-        if (await isTrue(events)) return events;
-        if (nowMs() > deadlineMs) {
-          const last = events.filter(({ event }) => event !== 'step').slice(-10);
-          throw new Error(`not within ${timeoutMs} ms: ${what}; last events: ${JSON.stringify(last)}`);
-        }
-        await delay(200);
+  async function until(
+    what: string,
+    timeoutMs: number,
+    isTrue: (events: LockAgentEvent[]) => unknown,
+  ): Promise<LockAgentEvent[]> {
+    const deadlineMs = nowMs() + timeoutMs;
+    for (;;) {
+      const events = await eventsNow();
+      if (await isTrue(events)) return events;
+      if (nowMs() > deadlineMs) {
+        const last = events.filter(({ event }) => event !== 'step').slice(-10);
+        throw new Error(`not within ${timeoutMs} ms: ${what}; last events: ${JSON.stringify(last)}`);
       }
+      await delay(200);
     }
-  },
-);
+  }
+});
 
 interface Pull {
   readonly image: string;

@@ -5,8 +5,8 @@ import { join, relative, resolve } from 'node:path';
 
 import { dumpYaml, KubeConfig } from '@kubernetes/client-node';
 
-import { describeWith } from '../support/engines.js';
 import { describeWithKubectl, kubectl } from '../support/kubectl.js';
+import { describeWithCluster } from '../support/kubernetes-cluster.js';
 
 const K8S = resolve(__dirname, '../../k8s');
 const NAMESPACE = `preheat-manifests-${randomBytes(4).toString('hex')}`;
@@ -16,7 +16,7 @@ const FORBIDDEN = / is forbidden: /;
 const OPEN_TO_ALL = ['authentication.k8s.io', 'authorization.k8s.io'];
 const TIMEOUT_MS = 60_000;
 
-describeWith('kubernetes', 'k8s/ on a real API server', () => {
+describeWithCluster('k8s/ on a real API server', () => {
   describeWithKubectl('applied to a namespace of its own', () => {
     let directory: string;
     let agentKubeconfig: string;

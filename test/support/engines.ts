@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** What a suite needs beside Node.js: programs on `PATH`; `dockerd` also root on Linux, `kubernetes` a `KUBECONFIG`. */
+/** What a suite needs beside Node.js: programs on `PATH`; `dockerd` also root on Linux. */
 export type Engine =
   | 'apt-get'
   | 'dockerd'
@@ -15,12 +15,11 @@ export type Engine =
   | 'zstd'
   | 'ip'
   | 'nginx'
-  | 'kubernetes';
+  | 'docker'
+  | 'curl';
 
 /** Why `engine` cannot be used here; undefined when it can. */
 export function missingEngine(engine: Engine): string | undefined {
-  if (engine === 'kubernetes')
-    return process.env['KUBECONFIG'] === undefined ? 'KUBECONFIG is not set' : undefined;
   if (['dockerd', 'containerd', 'ip'].includes(engine) && process.getuid?.() !== 0)
     return `${engine} needs root`;
   return findProgram(engine) === undefined ? `${engine} is not on PATH` : undefined;
