@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -53,6 +52,7 @@ export class DemoAgent {
   }: DemoAgentOptions): Promise<DemoAgent> {
     await mkdir(directory, { recursive: true });
     const logFile = join(directory, 'agent.log');
+    const log = await open(logFile, 'w');
     const child = spawn(process.execPath, [AGENT], {
       env: {
         PATH: process.env['PATH'] ?? '',
@@ -64,18 +64,17 @@ export class DemoAgent {
         MIRROR_PORT: String(mirrorPort),
         STORE_DIR: join(directory, 'store'),
       },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', log.fd, log.fd],
     });
-    const log = createWriteStream(logFile);
-    child.stdout.pipe(log, { end: false });
-    child.stderr.pipe(log, { end: false });
+    await log.close();
     return new DemoAgent(node, logFile, port, child);
   }
 
   /** Undefined while it does not answer; throws when it has died. */
   async images(): Promise<DemoImageStatus[] | undefined> {
-    if (this.child.exitCode !== null)
-      throw new Error(`${this.node} exited with ${this.child.exitCode}; see ${this.logFile}`);
+    const { exitCode, signalCode } = this.child;
+    const end = exitCode ?? signalCode;
+    if (end !== null) throw new Error(`${this.node} ended with ${end}; see ${this.logFile}`);
     const text = await this.get('/images');
     return text === undefined ? undefined : images.parse(JSON.parse(text)).images;
   }
