@@ -58,6 +58,8 @@ export interface AppConfig {
   };
   readonly access: {
     readonly peerAuth: 'key' | 'none';
+    /** Where peer key and API token are: in the Secret that the agents make themselves, or in the two files. */
+    readonly secretsFrom: 'kubernetes' | 'files';
     readonly peerKeyFile?: string;
     readonly apiTokenFile?: string;
     /** The API token is needed for reading state too. */

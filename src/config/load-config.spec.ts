@@ -59,7 +59,7 @@ describe('loadConfig', () => {
         static: [],
         intervalMs: 30_000,
       },
-      access: { peerAuth: 'none', readAuth: false, allowedRegistries: [] },
+      access: { peerAuth: 'none', readAuth: false, allowedRegistries: [], secretsFrom: 'files' },
       limits: {
         downloadConcurrency: 4,
         downloadRateBytesPerSecond: 524_288_000,
@@ -179,6 +179,7 @@ describe('loadConfig', () => {
         peerAuth: 'key',
         peerKeyFile: '/key',
         apiTokenFile: '/token',
+        secretsFrom: 'files',
         readAuth: true,
         allowedRegistries: ['ghcr.io', 'docker.io', '[::1]:5000'],
       },
@@ -328,6 +329,30 @@ describe('loadConfig', () => {
       expect(problemsOf({ PEER_AUTH: 'key' }).problems[0]!.name).toBe('PEER_KEY_FILE');
       const config = load({ PEER_AUTH: 'key', LOCK_BACKEND: 'kubernetes', KUBECONFIG: '/kc' });
       expect(config.kubernetes.kubeconfig).toBe('/kc');
+      expect(config.access.secretsFrom).toBe('kubernetes');
+    });
+  });
+
+  describe('one secret in a file', () => {
+    const kubernetes = { LOCK_BACKEND: 'kubernetes', KUBECONFIG: '/kc', PEER_AUTH: 'key' };
+
+    it.each([
+      ['in a cluster', pod],
+      ['with a lock in Kubernetes', kubernetes],
+    ])('leaves the Secret alone, and the peer key must be a file, too, %s', (_where, environment) => {
+      const { problems } = problemsOf({ ...environment, API_TOKEN_FILE: '/token' });
+      expect(problems.map(({ name }) => name)).toEqual(['PEER_KEY_FILE']);
+      const both = { ...environment, API_TOKEN_FILE: '/token', PEER_KEY_FILE: '/key' };
+      expect(load(both).access.secretsFrom).toBe('files');
+      expect(load({ ...environment, API_TOKEN_FILE: '/token', PEER_AUTH: 'none' }).access.peerAuth).toBe(
+        'none',
+      );
+    });
+
+    it('does without an API token where reading needs none', () => {
+      expect(load({ ...pod, PEER_KEY_FILE: '/key' }).access.secretsFrom).toBe('files');
+      const { problems } = problemsOf({ ...pod, PEER_KEY_FILE: '/key', READ_AUTH: 'true' });
+      expect(problems.map(({ name }) => name)).toEqual(['API_TOKEN_FILE']);
     });
   });
 

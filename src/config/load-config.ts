@@ -45,6 +45,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, facts: HostFacts): AppConfig 
     allowedRegistries: reader.read('ALLOWED_REGISTRIES', types.registryHosts) ?? NO_HOSTS,
     ...(peerKeyFile === undefined ? {} : { peerKeyFile }),
     ...(apiTokenFile === undefined ? {} : { apiTokenFile }),
+    secretsFrom: secretsFrom(reader, inCluster, backend),
   };
   requireCompanions(reader, inCluster, backend, access);
 
@@ -127,25 +128,30 @@ function requireCompanions(
       'the path of the file that the agents of this host share (needed with LOCK_BACKEND=file)',
     );
   }
-  if (backend !== 'kubernetes') {
-    if (access.peerAuth === 'key' && !inCluster && !reader.isSet('PEER_KEY_FILE')) {
-      reader.report(
-        'PEER_KEY_FILE',
-        'the file with the peer key (needed with PEER_AUTH=key outside a cluster)',
-      );
-    }
-    if (access.readAuth && !inCluster && !reader.isSet('API_TOKEN_FILE')) {
-      reader.report(
-        'API_TOKEN_FILE',
-        'the file with the API token (needed with READ_AUTH=true outside a cluster)',
-      );
-    }
-  } else if (!inCluster && !reader.isSet('KUBECONFIG')) {
+  if (backend === 'kubernetes' && !inCluster && !reader.isSet('KUBECONFIG')) {
     reader.report(
       'KUBECONFIG',
       'the path of a kubeconfig (needed with LOCK_BACKEND=kubernetes outside a cluster)',
     );
   }
+  if (access.secretsFrom === 'kubernetes') return;
+  const why = inCluster || backend === 'kubernetes' ? 'where the other one is a file' : 'outside a cluster';
+  if (access.peerAuth === 'key' && !reader.isSet('PEER_KEY_FILE')) {
+    reader.report('PEER_KEY_FILE', `the file with the peer key (needed with PEER_AUTH=key ${why})`);
+  }
+  if (access.readAuth && !reader.isSet('API_TOKEN_FILE')) {
+    reader.report('API_TOKEN_FILE', `the file with the API token (needed with READ_AUTH=true ${why})`);
+  }
+}
+
+/** One file is enough to leave the Secret alone: half of it would be a pair that no other agent has. */
+function secretsFrom(
+  reader: EnvironmentReader,
+  inCluster: boolean,
+  backend: AppConfig['lock']['backend'],
+): AppConfig['access']['secretsFrom'] {
+  const anyFile = reader.isSet('PEER_KEY_FILE') || reader.isSet('API_TOKEN_FILE');
+  return !anyFile && (inCluster || backend === 'kubernetes') ? 'kubernetes' : 'files';
 }
 
 /** `svc.<domain>` is in the search list of every Pod with cluster DNS. */

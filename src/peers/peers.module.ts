@@ -33,18 +33,11 @@ import { IncomingSessions } from './session/incoming-sessions.js';
 import { SessionController } from './session/session.controller.js';
 import { StaticDiscovery } from './static/static-discovery.js';
 
-/** With the API server at hand the agents make the Secret themselves, unless files are given. */
 const keySource: Provider = {
   provide: KeySource,
   inject: [AppConfig, KubernetesClient, KeyFile],
-  useFactory: (
-    { access, inCluster, lock, kubernetes }: AppConfig,
-    client: KubernetesClient,
-    kept: KeyFile,
-  ): KeySource =>
-    (inCluster || lock.backend === 'kubernetes') &&
-    access.peerKeyFile === undefined &&
-    access.apiTokenFile === undefined
+  useFactory: ({ access, kubernetes }: AppConfig, client: KubernetesClient, kept: KeyFile): KeySource =>
+    access.secretsFrom === 'kubernetes'
       ? new SecretKeySource(new KubernetesKeySecret(client, kubernetes.keySecret), kept)
       : new FileKeySource(access.peerKeyFile, access.apiTokenFile),
 };
