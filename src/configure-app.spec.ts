@@ -102,6 +102,18 @@ class ThingsController {
   version(): unknown {
     return {};
   }
+
+  @Post('peer/v1/session')
+  @HttpCode(200)
+  hello(): unknown {
+    return {};
+  }
+
+  @Post('peer/v1/availability')
+  @HttpCode(200)
+  availability(): unknown {
+    return {};
+  }
 }
 
 describe('the application over HTTP', () => {
@@ -218,6 +230,18 @@ describe('the application over HTTP', () => {
 
   it('drops fields it does not know, as a newer client may send them', async () => {
     await request(server).post('/things').send({ name: 'x', later: 1 }).expect(202, { name: 'x' });
+  });
+
+  it('limits handshakes per second and client, however the path is written, and no other request of a peer', async () => {
+    const hello = (path = '/peer/v1/session') => request(server).post(path).send({});
+    for (let hit = 0; hit < 200; hit += 1) await hello().expect(200);
+    await hello().expect(429).expect('Retry-After', '1');
+    for (const path of ['/Peer/V1/Session', '/peer/v1/session/', '/peer/v1/session?x'])
+      await hello(path).expect(429);
+    await hello('/peer/v1/availability').expect(200);
+    await request(server).get('/things/a').expect(200);
+    nowMs += 1_000;
+    await hello().expect(200);
   });
 
   it('limits people per second and client over all routes, and machines not at all', async () => {

@@ -6,23 +6,35 @@ import type { Request } from 'express';
 import { AppConfig } from '../config/app-config.js';
 import { ErrorFilter } from './error.filter.js';
 import { RequestCounts } from './request-counts.js';
-import { isMachineRoute } from './route-groups.js';
+import { isHandshakeRoute, isMachineRoute } from './route-groups.js';
+
+/** Requests of one address: what a hundred agents behind it need to meet within a second, and nothing to a processor. */
+const HANDSHAKES_PER_SECOND = 200;
 
 @Module({ providers: [RequestCounts], exports: [RequestCounts] })
 class RequestCountsModule {}
 
-/** What holds for all routes: the form of errors, and `API_RATE_LIMIT` for people's ones. Its guard must be the first. */
+/**
+ * What holds for all routes: the form of errors, `API_RATE_LIMIT` for people's ones, and a limit for strangers where
+ * agents meet. Its guard must be the first.
+ */
 @Module({
   imports: [
     ThrottlerModule.forRootAsync({
       imports: [RequestCountsModule],
       inject: [AppConfig, RequestCounts],
       useFactory: ({ limits }: AppConfig, storage: RequestCounts): ThrottlerModuleOptions => ({
-        throttlers: [{ ttl: 1_000, limit: limits.apiRequestsPerSecond }],
+        throttlers: [
+          {
+            ttl: 1_000,
+            limit: (context) => (isHandshake(context) ? HANDSHAKES_PER_SECOND : limits.apiRequestsPerSecond),
+          },
+        ],
         storage,
-        // One count per client over all routes; the default is one for each route.
-        generateKey: (_context, client) => client,
-        skipIf: (context) => limits.apiRequestsPerSecond === 0 || isMachineRoute(pathOf(context)),
+        // One count per client over all routes of a kind; the default is one for each route.
+        generateKey: (context, client) => (isHandshake(context) ? `handshake ${client}` : client),
+        skipIf: (context) =>
+          !isHandshake(context) && (limits.apiRequestsPerSecond === 0 || isMachineRoute(pathOf(context))),
       }),
     }),
   ],
@@ -35,4 +47,8 @@ export class HttpModule {}
 
 function pathOf(context: ExecutionContext): string {
   return context.switchToHttp().getRequest<Request>().path;
+}
+
+function isHandshake(context: ExecutionContext): boolean {
+  return isHandshakeRoute(pathOf(context));
 }

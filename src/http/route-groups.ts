@@ -4,9 +4,24 @@
  */
 const MACHINE_ROUTES = ['/health', '/metrics', '/v2', '/peer'];
 
+/** Where agents meet: open to strangers, so that it alone of the machines' routes is counted. */
+const HANDSHAKE_ROUTE = '/peer/v1/session';
+
 /** @param url path, with or without a query */
 export function isMachineRoute(url: string): boolean {
+  return MACHINE_ROUTES.some((route) => isBelow(route, pathOf(url)));
+}
+
+/** As the router takes it, which does not mind upper case. @param url path, with or without a query */
+export function isHandshakeRoute(url: string): boolean {
+  return isBelow(HANDSHAKE_ROUTE, pathOf(url).toLowerCase());
+}
+
+function pathOf(url: string): string {
   const end = url.search(/[?#]/);
-  const path = end === -1 ? url : url.slice(0, end);
-  return MACHINE_ROUTES.some((route) => path === route || path.startsWith(`${route}/`));
+  return end === -1 ? url : url.slice(0, end);
+}
+
+function isBelow(route: string, path: string): boolean {
+  return path === route || path.startsWith(`${route}/`);
 }
