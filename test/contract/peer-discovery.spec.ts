@@ -48,7 +48,7 @@ describe('dns discovery', () => {
       port: PORT,
       publish: (hosts) => dns.hosts.set(SERVICE, hosts),
       fail: () => {
-        dns.broken = true;
+        dns.broken.add(4).add(6);
       },
       dispose: () => Promise.resolve(),
     }),
@@ -65,6 +65,25 @@ describe('dns discovery', () => {
     await discoveryOf(SERVICE).list(signal);
     expect(dns.asked).toEqual([SERVICE, SERVICE]);
   });
+
+  it.each([
+    [4, ['10.0.0.1'], ['fd00::1'], ['fd00::2']],
+    [6, ['fd00::1'], ['10.0.0.1'], ['10.0.0.2']],
+  ] as const)(
+    'keeps the addresses of IPv%d while they cannot be asked for',
+    async (family, kept, before, after) => {
+      const discovery = discoveryOf(SERVICE);
+      const hosts = async (): Promise<string[]> =>
+        (await discovery.list(signal)).map(({ host }) => host).sort();
+      dns.hosts.set(SERVICE, [...kept, ...before]);
+      expect(await hosts()).toEqual([...kept, ...before].sort());
+      dns.broken.add(family);
+      dns.hosts.set(SERVICE, after);
+      expect(await hosts()).toEqual([...kept, ...after].sort());
+      dns.broken.clear();
+      expect(await hosts()).toEqual(after);
+    },
+  );
 
   it('takes a name without addresses for an empty list, and a name that is not there for a failure', async () => {
     dns.hosts.set(SERVICE, []);
@@ -102,6 +121,25 @@ describe('static discovery', () => {
       { host: '10.0.0.1', port: PORT },
       { host: 'fd00::1', port: PORT },
     ]);
+  });
+
+  it('keeps the addresses of a name that cannot be resolved for now', async () => {
+    const answers = new Map([
+      ['a.example', '10.0.0.1'],
+      ['b.example', '10.0.0.2'],
+    ]);
+    const lookup = (host: string) => {
+      const address = answers.get(host);
+      return address === undefined
+        ? Promise.reject(new Error('EAI_AGAIN'))
+        : Promise.resolve([{ address, family: 4 }]);
+    };
+    const peers = [...answers.keys()].map((host) => ({ host, port: PORT }));
+    const discovery = new StaticDiscovery(peers, lookup);
+    const both = await discovery.list(signal);
+    expect(both).toHaveLength(2);
+    answers.delete('a.example');
+    expect(await discovery.list(signal)).toEqual(both);
   });
 
   it('is empty without PEERS', async () => {

@@ -13,8 +13,8 @@ const HEADER_BYTES = 12;
 export class FakeDns {
   /** Host name to its addresses, IPv4 and IPv6; a name without addresses exists all the same. */
   readonly hosts = new Map<string, readonly string[]>();
-  /** Every question is answered with SERVFAIL. */
-  broken = false;
+  /** Families whose questions are answered with SERVFAIL. */
+  readonly broken = new Set<4 | 6>();
   /** Names that were asked for, in order, each once per record type. */
   readonly asked: string[] = [];
 
@@ -50,13 +50,14 @@ export class FakeDns {
       .filter((bytes) => bytes.length === (type === TYPE_A ? 4 : type === TYPE_AAAA ? 16 : 0))
       .map((bytes) => recordOf(type, bytes));
     const header = Buffer.from(question.subarray(0, HEADER_BYTES));
-    const status = this.broken ? SERVFAIL : addresses ? 0 : NXDOMAIN;
+    const broken = this.broken.has(type === TYPE_AAAA ? 6 : 4);
+    const status = broken ? SERVFAIL : addresses ? 0 : NXDOMAIN;
     // Response, recursion desired and available, status; one question, the answers, nothing else.
     header.writeUInt16BE(0x8180 | status, 2);
     header.writeUInt16BE(1, 4);
-    header.writeUInt16BE(this.broken ? 0 : records.length, 6);
+    header.writeUInt16BE(broken ? 0 : records.length, 6);
     header.writeUInt32BE(0, 8);
-    const body = this.broken ? [] : records;
+    const body = broken ? [] : records;
     return Buffer.concat([header, question.subarray(HEADER_BYTES, end), ...body]);
   }
 }

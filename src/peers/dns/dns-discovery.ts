@@ -20,8 +20,16 @@ export interface DnsDiscoveryOptions {
   readonly resolvConfPath?: string;
 }
 
-/** A and AAAA records of a headless Service: one address per agent and IP family. */
+/** Answers all the same: there are no addresses of that family. */
+const NO_ADDRESSES = ['ENODATA', 'ENOTFOUND'];
+
+/**
+ * A and AAAA records of a headless Service: one address per agent and IP family. A family that cannot be asked right
+ * now keeps the agents it had, as the whole list does when neither can.
+ */
 export class DnsDiscovery implements PeerDiscovery {
+  /** IPv4, IPv6. */
+  private readonly known: [readonly string[], readonly string[]] = [[], []];
   private readonly makeResolver: () => NameResolver;
   private readonly resolvConfPath: string;
 
@@ -52,16 +60,23 @@ export class DnsDiscovery implements PeerDiscovery {
     for (const name of names) {
       const results = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
       signal.throwIfAborted();
-      const hosts = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-      if (hosts.length > 0) return uniqueAddresses(hosts.map((host) => ({ host, port: this.options.port })));
       const errors = results.flatMap((result) =>
         result.status === 'rejected' ? [result.reason as unknown] : [],
       );
       // The name exists and has no addresses: an answer, too.
-      if (errors.length > 0 && errors.every((error) => errnoOf(error) === 'ENODATA')) return [];
+      const isEmpty = errors.length > 0 && errors.every((error) => errnoOf(error) === 'ENODATA');
+      if (isEmpty || errors.length < results.length) return this.update(results);
       problems.push(...errors);
     }
     throw new AggregateError(problems, `no addresses for ${names.join(', ')}`);
+  }
+
+  private update(results: readonly PromiseSettledResult<readonly string[]>[]): readonly HostPort[] {
+    for (const [family, result] of results.entries()) {
+      if (result.status === 'fulfilled') this.known[family] = result.value;
+      else if (NO_ADDRESSES.includes(errnoOf(result.reason) ?? '')) this.known[family] = [];
+    }
+    return uniqueAddresses(this.known.flat().map((host) => ({ host, port: this.options.port })));
   }
 
   private async readResolvConf(signal: AbortSignal): Promise<ReturnType<typeof parseResolvConf>> {

@@ -11,14 +11,19 @@ export type LookupHost = (host: string) => Promise<readonly LookupAddress[]>;
 
 const lookupHost: LookupHost = (host) => lookup(host, { all: true });
 
-/** `PEERS`: a fixed list. Host names are resolved each time, as the system resolves them. */
+/**
+ * `PEERS`: a fixed list. Host names are resolved each time, as the system resolves them; one that cannot be resolved
+ * right now keeps the addresses it had.
+ */
 export class StaticDiscovery implements PeerDiscovery {
+  private readonly known = new Map<string, readonly string[]>();
+
   constructor(
     private readonly peers: readonly HostPort[],
     private readonly resolve: LookupHost = lookupHost,
   ) {}
 
-  /** A name that cannot be resolved is left out; throws when that is so of all there is. */
+  /** A name that could never be resolved is left out; throws when none of all there is can be now. */
   async list(signal: AbortSignal): Promise<readonly HostPort[]> {
     const results = await abandonable(
       Promise.allSettled(this.peers.map((peer) => this.addressesOf(peer))),
@@ -30,12 +35,23 @@ export class StaticDiscovery implements PeerDiscovery {
         failures.map(({ reason }) => reason as Error),
         'no host name in PEERS can be resolved',
       );
-    return uniqueAddresses(results.flatMap((result) => (result.status === 'fulfilled' ? result.value : [])));
+    return uniqueAddresses(
+      results.flatMap((result, index) =>
+        result.status === 'fulfilled' ? result.value : this.lastOf(this.peers[index]),
+      ),
+    );
   }
 
   private async addressesOf({ host, port }: HostPort): Promise<HostPort[]> {
     const ip = canonicalIp(host);
     if (ip !== undefined) return [{ host: ip, port }];
-    return (await this.resolve(host)).map(({ address }) => ({ host: address, port }));
+    const addresses = (await this.resolve(host)).map(({ address }) => address);
+    this.known.set(host, addresses);
+    return addresses.map((address) => ({ host: address, port }));
+  }
+
+  private lastOf(peer: HostPort | undefined): HostPort[] {
+    if (!peer) return [];
+    return (this.known.get(peer.host) ?? []).map((host) => ({ host, port: peer.port }));
   }
 }
