@@ -153,6 +153,15 @@ describe('RegistryClient and tokens', () => {
     expect(tokens()).toBe(2);
   });
 
+  it('hands on how long a token service wants to be left alone', async () => {
+    registry.faults.add(/ \/token$/, { kind: 'status', status: 429, headers: { 'retry-after': '7200' } });
+    await expect(test.client.resolve(reference, signal)).rejects.toMatchObject({
+      reason: 'rate_limited',
+      retryAfterMs: 7_200_000,
+    });
+    expect(tokens()).toBe(1);
+  });
+
   it.each([
     ['an answer without a token', '{"token":""}'],
     ['a token that would be two headers', '{"token":"a\\r\\nx: y"}'],

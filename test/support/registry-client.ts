@@ -44,7 +44,8 @@ export class TestRegistryClient {
     };
     this.transport = new RegistryTransport(config, new CertificateStore(config), lookup);
     const credentials = new CredentialStore(config, helper, clock);
-    const authenticator = new RegistryAuthenticator(credentials, new TokenService(this.transport), clock);
+    const tokens = new TokenService(this.transport, clock);
+    const authenticator = new RegistryAuthenticator(credentials, tokens, clock);
     const requester = new RegistryRequester(this.transport, authenticator, clock);
     this.client = new RegistryClient(config, requester, {
       registryBytes: (bytes) => {

@@ -1,10 +1,12 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { z } from 'zod';
 
+import { Clock } from '../../common/clock.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { readBody } from '../http/read-body.js';
 import { parseTarget, sendFollowing } from '../http/redirects.js';
 import { discard, RegistryTransport } from '../http/registry-transport.js';
+import { parseRetryAfterMs } from '../http/retry-after.js';
 import type { RegistryEndpoint } from '../registry-endpoint.js';
 import { statusFailure } from '../registry-errors.js';
 import { basicAuthorization, type RegistryCredential } from './registry-credential.js';
@@ -37,7 +39,10 @@ const answer = z.object({
 /** Fetches tokens as the distribution specification describes: by GET, or by OAuth 2 when all we have is a refresh token. */
 @Injectable()
 export class TokenService {
-  constructor(private readonly transport: RegistryTransport) {}
+  constructor(
+    private readonly transport: RegistryTransport,
+    @Inject(Clock) private readonly clock: Clock,
+  ) {}
 
   /** @throws PreheatFailure `unauthorized` when the credential is refused, else as the registry's own failures */
   async fetch(
@@ -63,7 +68,8 @@ export class TokenService {
       discard(response);
       // Some services answer 400 to a refresh token that has expired.
       const status = response.status === 400 && credential ? 401 : response.status;
-      throw statusFailure(status, what, { withCredentials: credential !== undefined });
+      const retryAfterMs = parseRetryAfterMs(response.header('retry-after'), this.clock.wallMs());
+      throw statusFailure(status, what, { retryAfterMs, withCredentials: credential !== undefined });
     }
     return parseAnswer(await readBody(response, what, MAX_ANSWER_BYTES, signal), what);
   }
