@@ -2,6 +2,7 @@ import { pipeline, type Readable } from 'node:stream';
 
 import { Inject, Injectable } from '@nestjs/common';
 
+import { parseContentLength, parseContentRange } from '../common/content-range.js';
 import { AppConfig } from '../config/app-config.js';
 import { type Digest, digestOf, isDigest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
@@ -13,7 +14,6 @@ import {
   parseManifest,
 } from '../domain/manifest.js';
 import { BlobBody } from './http/blob-body.js';
-import { parseContentLength, parseContentRange } from './http/content-range.js';
 import { readBody } from './http/read-body.js';
 import { discard, type RegistryResponse } from './http/registry-transport.js';
 import { RegistryByteCounter } from './registry-byte-counter.js';
@@ -168,7 +168,7 @@ function extentOf(response: RegistryResponse, start: number): { start: number; s
   const length = parseContentLength(response.header('content-length'));
   if (response.status === 200) return length === undefined ? undefined : { start: 0, size: length };
   const range = parseContentRange(response.header('content-range') ?? '');
-  if (range?.first !== start || range.last !== range.size - 1) return undefined;
+  if (range?.start !== start || range.end !== range.size) return undefined;
   if (length !== undefined && length !== range.size - start) return undefined;
   return { start, size: range.size };
 }

@@ -3,12 +3,12 @@ import { pipeline } from 'node:stream/promises';
 
 import { Inject, Injectable } from '@nestjs/common';
 
+import { parseContentLength, parseContentRange } from '../../common/content-range.js';
 import { AppConfig, type HostPort } from '../../config/app-config.js';
 import type { Digest } from '../../domain/digest.js';
 import { PreheatMetrics } from '../../metrics/preheat-metrics.js';
 import { PeerError } from '../peer-error.js';
 import { runtimeAnswerSchema, RUNTIME_PATH } from '../wire/runtime-wire.js';
-import { parseContentRange } from './content-range.js';
 import { MeasuredBody } from './measured-body.js';
 import { type PeerAnswer, PeerCaller } from './peer-caller.js';
 import { discard } from './peer-transport.js';
@@ -77,7 +77,7 @@ export class PeerClient {
       signal,
     );
     await discard(answer.body);
-    return answer.status === 200 ? contentLength(answer) : undefined;
+    return answer.status === 200 ? parseContentLength(headerOf(answer, 'content-length')) : undefined;
   }
 
   /** Those of `images` that the peer's runtime has; none when it does not know the call. */
@@ -141,16 +141,11 @@ function blobPath(digest: Digest): string {
 
 /** What the answer's headers say of the bytes that follow; undefined when that is not what was asked for. */
 function extentOf(answer: PeerAnswer, start: number): { start: number; size: number } | undefined {
-  const length = contentLength(answer);
+  const length = parseContentLength(headerOf(answer, 'content-length'));
   if (answer.status === 200) return length === undefined ? undefined : { start: 0, size: length };
   const range = parseContentRange(headerOf(answer, 'content-range') ?? '');
-  if (range?.start !== start || range.endExclusive !== range.size) return undefined;
+  if (range?.start !== start || range.end !== range.size) return undefined;
   return length === undefined || length === range.size - start ? { start, size: range.size } : undefined;
-}
-
-function contentLength(answer: PeerAnswer): number | undefined {
-  const text = headerOf(answer, 'content-length') ?? '';
-  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 function headerOf({ headers }: PeerAnswer, name: string): string | undefined {

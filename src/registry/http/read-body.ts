@@ -1,6 +1,6 @@
+import { parseContentLength } from '../../common/content-range.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { networkFailure, TransientFailure } from '../registry-errors.js';
-import { parseContentLength } from './content-range.js';
 import { discard, type RegistryResponse } from './registry-transport.js';
 
 /**

@@ -1,7 +1,7 @@
-/** The part of a blob that a 206 carries; both ends inclusive, as on the wire. */
+/** The part of a blob that a 206 carries: `start` ≤ byte < `end` of `size`. */
 export interface ContentRange {
-  readonly first: number;
-  readonly last: number;
+  readonly start: number;
+  readonly end: number;
   /** Of the whole blob, bytes. */
   readonly size: number;
 }
@@ -12,9 +12,9 @@ const CONTENT_RANGE = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16})$/i;
 export function parseContentRange(header: string): ContentRange | undefined {
   const match = CONTENT_RANGE.exec(header.trim());
   if (!match) return undefined;
-  const [first, last, size] = [Number(match[1]), Number(match[2]), Number(match[3])];
-  if (!Number.isSafeInteger(size) || first > last || last >= size) return undefined;
-  return { first, last, size };
+  const [start, last, size] = [Number(match[1]), Number(match[2]), Number(match[3])];
+  if (!Number.isSafeInteger(size) || start > last || last >= size) return undefined;
+  return { start, end: last + 1, size };
 }
 
 /** Reads `Content-Length`; undefined unless it is a plain number of bytes. */
