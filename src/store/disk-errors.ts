@@ -1,19 +1,14 @@
+import { errnoOf } from '../common/errno.js';
 import { messageOf, PreheatFailure } from '../domain/errors.js';
 
 const NO_SPACE: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-/** The system's code (`ENOENT`, …) of what was thrown. */
-export function errorCodeOf(error: unknown): string | undefined {
-  const hasCode = typeof error === 'object' && error !== null && 'code' in error;
-  return hasCode && typeof error.code === 'string' ? error.code : undefined;
-}
-
 export function isMissing(error: unknown): boolean {
-  return errorCodeOf(error) === 'ENOENT';
+  return errnoOf(error) === 'ENOENT';
 }
 
 export function isDiskFull(error: unknown): boolean {
-  return NO_SPACE.has(errorCodeOf(error) ?? '');
+  return NO_SPACE.has(errnoOf(error) ?? '');
 }
 
 /**

@@ -5,7 +5,8 @@ import { Injectable } from '@nestjs/common';
 import { z } from 'zod';
 
 import { TEMPORARY_SUFFIX } from '../common/atomic-file.js';
-import { errorCodeOf, isMissing } from './disk-errors.js';
+import { errnoOf } from '../common/errno.js';
+import { isMissing } from './disk-errors.js';
 import { StoreLayout } from './store-layout.js';
 import { StoreLockedError } from './store-locked-error.js';
 
@@ -88,7 +89,7 @@ async function linked(from: string, to: string): Promise<boolean> {
     await link(from, to);
     return true;
   } catch (error) {
-    if (errorCodeOf(error) === 'EEXIST') return false;
+    if (errnoOf(error) === 'EEXIST') return false;
     throw error;
   }
 }
@@ -106,7 +107,7 @@ async function isAlive({ pid, started }: Holder): Promise<boolean> {
     process.kill(pid, 0);
   } catch (error) {
     // Not ours to signal, but there.
-    if (errorCodeOf(error) !== 'EPERM') return false;
+    if (errnoOf(error) !== 'EPERM') return false;
   }
   return started === undefined || started === (await startOf(pid));
 }

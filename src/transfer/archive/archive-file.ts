@@ -2,7 +2,7 @@ import { constants, type FileHandle, lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
-import { errorCodeOf } from '../../store/disk-errors.js';
+import { errnoOf } from '../../common/errno.js';
 import { archiveInvalid } from './archive-reader.js';
 
 const READ_BYTES = 256 * 1024;
@@ -40,7 +40,7 @@ export class ArchiveFile {
     // Neither followed, should it have become a link, nor waited for, should it have become a FIFO.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     const file = await open(this.path, flags).catch((cause: unknown) => {
-      throw GONE.has(errorCodeOf(cause) ?? '') ? archiveInvalid('it is gone', cause) : cause;
+      throw GONE.has(errnoOf(cause) ?? '') ? archiveInvalid('it is gone', cause) : cause;
     });
     try {
       if (fileSignature(await file.stat({ bigint: true })) === this.signature) return file;

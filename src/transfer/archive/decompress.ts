@@ -1,7 +1,7 @@
 import { pipeline, Readable } from 'node:stream';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 
-import { errorCodeOf } from '../../store/disk-errors.js';
+import { errnoOf } from '../../common/errno.js';
 import { archiveInvalid, type Compression } from './archive-reader.js';
 
 /** Bytes that tell how a file is compressed. */
@@ -77,5 +77,5 @@ async function* slice(
 
 /** node:zlib's errors carry the codes of zlib (`Z_…`) and zstd (`ZSTD_error_…`). */
 export function isZlibError(error: unknown): boolean {
-  return /^(?:Z_|ZSTD_)/.test(errorCodeOf(error) ?? '');
+  return /^(?:Z_|ZSTD_)/.test(errnoOf(error) ?? '');
 }
