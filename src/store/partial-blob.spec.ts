@@ -217,6 +217,18 @@ describe('PartialBlob', () => {
     await expectCommitted();
   });
 
+  it('stops reading again when the signal aborts, and keeps what is there for the next attempt', async () => {
+    const partial = await opened();
+    await partial.write(0, piecesOf(bytes.subarray(0, 3 * MIB)), signal);
+    await partial.close();
+    const reason = new Error('the agent is told to end');
+    const opening = files.store.openPartial(digest, bytes.length, AbortSignal.abort(reason));
+    await expect(opening).rejects.toBe(reason);
+    const next = await opened();
+    expect(next.prefixBytes).toBe(3 * MIB);
+    await next.discard();
+  });
+
   it('begins anew when the record is damaged or of another size', async () => {
     const partial = await opened();
     await partial.write(0, piecesOf(bytes.subarray(0, 3 * MIB)), signal);
