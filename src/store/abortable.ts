@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream';
 
+import { abandonable } from '../common/abandonable.js';
+
 /**
  * The pieces of `source`; when `signal` aborts, rejects with its reason at once, even while the source is silent.
  * A source that was not read to its end is closed.
@@ -28,7 +30,7 @@ async function* abortableIterable<T>(
   let ended = false;
   try {
     for (;;) {
-      const next = await orAbort(iterator.next(), signal);
+      const next = await abandonable(iterator.next(), signal);
       if (next.done) {
         ended = true;
         return;
@@ -38,18 +40,5 @@ async function* abortableIterable<T>(
   } finally {
     // Not awaited: a generator in the middle of a read would return only after it. What it throws then concerns nobody.
     if (!ended) void Promise.resolve(iterator.return?.()).catch(() => undefined);
-  }
-}
-
-/** What `work` resolves to, or the signal's reason if that comes first. */
-export async function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = (): void => aborted.reject(signal.reason as Error);
-  if (signal.aborted) abort();
-  else signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }

@@ -1,8 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { finished, Readable, type Writable } from 'node:stream';
 
+import { abandonable } from '../common/abandonable.js';
 import { anySignal } from '../common/abort.js';
-import { orAbort } from './abortable.js';
 import type { BufferPool } from './buffer-pool.js';
 
 /** Reads one complete blob through one open file: it stays readable when the blob is evicted meanwhile. */
@@ -47,13 +47,13 @@ export class BlobReader {
     try {
       let turn: 0 | 1 = 0;
       for (let position = start; position < endExclusive; turn = turn === 0 ? 1 : 0) {
-        await orAbort(sent[turn], stop);
+        await abandonable(sent[turn], stop);
         const piece = await this.read(buffers[turn], position, endExclusive);
-        await orAbort(Promise.resolve(beforePiece(piece.length)), stop);
+        await abandonable(Promise.resolve(beforePiece(piece.length)), stop);
         sent[turn] = write(destination, piece);
         position += piece.length;
       }
-      await orAbort(Promise.all(sent), stop);
+      await abandonable(Promise.all(sent), stop);
       // Only now: after a failure the destination may still hold them.
       for (const buffer of buffers) this.buffers.give(buffer);
     } finally {

@@ -1,4 +1,4 @@
-import { orAbort } from './abortable.js';
+import { abandonable } from '../common/abandonable.js';
 
 /** Who writes which chunk: one at a time, so that the bytes of two sources never mix in one chunk. */
 export class ChunkClaims {
@@ -6,7 +6,8 @@ export class ChunkClaims {
 
   /** Waits until nobody else holds chunk `index`. @returns what gives it back */
   async claim(index: number, signal: AbortSignal): Promise<() => void> {
-    for (let other = this.held.get(index); other; other = this.held.get(index)) await orAbort(other, signal);
+    for (let other = this.held.get(index); other; other = this.held.get(index))
+      await abandonable(other, signal);
     const { promise, resolve } = Promise.withResolvers<undefined>();
     this.held.set(index, promise);
     return () => {

@@ -1,11 +1,12 @@
 import { constants, type FileHandle, open, rename, rm } from 'node:fs/promises';
 
+import { abandonable } from '../common/abandonable.js';
 import { syncDirectory } from '../common/atomic-file.js';
 import type { Clock } from '../common/clock.js';
 import { type ChunkMap, chunkRange, chunkSizeOf } from '../domain/chunk-map.js';
 import { type Digest, hexOf } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
-import { abortable, orAbort } from './abortable.js';
+import { abortable } from './abortable.js';
 import type { BufferPool } from './buffer-pool.js';
 import { ChunkClaims } from './chunk-claims.js';
 import { readChunkHashes, writeChunkHashes } from './chunk-hashes.js';
@@ -207,7 +208,7 @@ export class PartialBlob {
     if (this.verified.has(index)) return { index, end, release };
     try {
       // At the frontier bytes are hashed as they come. Without this wait, a hash that lags would lag to the end.
-      if (start === this.prefixBytes) await orAbort(this.onDisk(this.chunks.catchUp()), signal);
+      if (start === this.prefixBytes) await abandonable(this.onDisk(this.chunks.catchUp()), signal);
       const writer = new ChunkWriter(this.handle, buffer, start, this.chunks.forkPrefix(start));
       return { index, end, release, writer };
     } catch (error) {

@@ -1,3 +1,5 @@
+import { abandonable } from '../../common/abandonable.js';
+
 interface Call<T> {
   readonly promise: Promise<T>;
   readonly controller: AbortController;
@@ -13,7 +15,7 @@ export class SharedCalls<T> {
     const call = this.calls.get(key) ?? this.start(key, work);
     call.waiters++;
     try {
-      return await untilAborted(call.promise, signal);
+      return await abandonable(call.promise, signal);
     } finally {
       call.waiters--;
       if (call.waiters === 0) {
@@ -27,20 +29,6 @@ export class SharedCalls<T> {
     const controller = new AbortController();
     const call = { promise: work(controller.signal), controller, waiters: 0 };
     this.calls.set(key, call);
-    // Whoever still waits gets the error; with nobody left it must not go unhandled.
-    call.promise.catch(() => undefined);
     return call;
-  }
-}
-
-/** `promise`, or the signal's reason as soon as it aborts. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
   }
 }
