@@ -50,6 +50,12 @@ const adapters = [
   'peers/dns',
   'peers/static',
 ];
+const featureOf = (adapter) => adapter.split('/')[0];
+const portsOnly = (folders) => ({
+  target: './src',
+  from: folders.map((folder) => `./src/${folder}`),
+  message: "Name the port; only the feature's own module names an adapter.",
+});
 
 export default tseslint.config(
   { ignores: ['dist', 'build', 'node_modules', 'coverage'] },
@@ -115,23 +121,18 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts'],
-    ignores: ['**/*.module.ts', '**/*.spec.ts', ...adapters.map((folder) => `src/${folder}/**`)],
+    ignores: ['**/*.spec.ts', ...adapters.map((folder) => `src/${folder}/**`)],
+    rules: { 'import-x/no-restricted-paths': ['error', { zones: [...zones, portsOnly(adapters)] }] },
+  },
+  ...[...new Set(adapters.map(featureOf))].map((feature) => ({
+    files: [`src/${feature}/*.module.ts`],
     rules: {
       'import-x/no-restricted-paths': [
         'error',
-        {
-          zones: [
-            ...zones,
-            {
-              target: './src',
-              from: adapters.map((folder) => `./src/${folder}`),
-              message: 'Name the port; only the feature module names an adapter.',
-            },
-          ],
-        },
+        { zones: [...zones, portsOnly(adapters.filter((folder) => featureOf(folder) !== feature))] },
       ],
     },
-  },
+  })),
   {
     files: ['src/config/**/*.ts', 'src/main.ts', 'src/demo/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'],
     rules: { 'no-restricted-properties': 'off' },
