@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, networkInterfaces } from 'node:os';
 
+import { parseResolvConf } from '../common/resolv-conf.js';
 import { type Platform, platformOfProcess } from '../domain/platform.js';
 
 /** What the machine says where the environment says nothing. */
@@ -31,12 +32,9 @@ export function readHostFacts(): HostFacts {
 }
 
 function readSearchDomains(): readonly string[] {
-  let text: string;
   try {
-    text = readFileSync('/etc/resolv.conf', 'utf8');
+    return parseResolvConf(readFileSync('/etc/resolv.conf', 'utf8')).search;
   } catch {
     return [];
   }
-  const lines = text.split('\n').map((line) => line.trim().split(/\s+/));
-  return lines.findLast(([keyword]) => keyword === 'search')?.slice(1) ?? [];
 }

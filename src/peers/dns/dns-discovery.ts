@@ -2,10 +2,11 @@ import { Resolver } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 
 import { errnoOf } from '../../common/errno.js';
+import { parseResolvConf } from '../../common/resolv-conf.js';
 import type { HostPort } from '../../config/app-config.js';
 import { uniqueAddresses } from '../peer-address.js';
 import type { PeerDiscovery } from '../peer-discovery.js';
-import { candidateNames, parseResolvConf } from './resolv-conf.js';
+import { candidateNames } from './candidate-names.js';
 
 /** What of a resolver is needed. */
 export type NameResolver = Pick<Resolver, 'resolve4' | 'resolve6' | 'cancel'>;
