@@ -1,12 +1,10 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 
 import { anySignal, StallTimer } from '../common/abort.js';
-import { Clock } from '../common/clock.js';
-import { TokenBucket } from '../common/token-bucket.js';
-import { AppConfig } from '../config/app-config.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { BlobStore } from '../store/blob-store.js';
 import type { BlobSource, WantedBlob } from './blob-source.js';
+import { Downlink } from './downlink.js';
 
 /**
  * A stream that brings nothing for this long is given up for another source, or for another try at the same. Short for
@@ -21,15 +19,10 @@ const STALL_MS: Readonly<Record<BlobSource['kind'], number>> = {
 /** Brings one blob from one source into the store, from where an earlier attempt left off. */
 @Injectable()
 export class BlobDownloader {
-  private readonly downlink: TokenBucket;
-
   constructor(
-    @Inject(AppConfig) config: AppConfig,
-    @Inject(Clock) clock: Clock,
+    private readonly downlink: Downlink,
     private readonly store: BlobStore,
-  ) {
-    this.downlink = new TokenBucket(config.limits.receiveRateBytesPerSecond, clock);
-  }
+  ) {}
 
   /**
    * Resolves when the blob is in the store, whole and verified. What arrived before a failure is kept for the next

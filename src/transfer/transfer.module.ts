@@ -8,6 +8,7 @@ import { StoreModule } from '../store/store.module.js';
 import { ArchiveIndex } from './archive/archive-index.js';
 import { AvailabilityService } from './availability.service.js';
 import { BlobDownloader } from './blob-downloader.js';
+import { Downlink } from './downlink.js';
 import { ExportIngest } from './export/export-ingest.js';
 import { Flights } from './flights.js';
 import { OriginClaims } from './origin-claims.js';
@@ -22,6 +23,7 @@ import { TransferService } from './transfer.service.js';
     ArchiveIndex,
     AvailabilityService,
     BlobDownloader,
+    Downlink,
     {
       provide: ExportIngest,
       inject: [BlobStore, StoreInventory],
