@@ -9,6 +9,7 @@ import { VirtualClock } from '../../test/support/virtual-clock.js';
 import { type Digest, digestOf } from '../domain/digest.js';
 import { MEDIA_TYPES } from '../domain/manifest.js';
 import type { SizedBlob } from './catalog-image.js';
+import { diskSpaceOf } from './disk-space.js';
 import type { Pin } from './store-space.js';
 
 const KIB = 1024;
@@ -168,6 +169,59 @@ describe('StoreSpace', () => {
     await files.space.pin('a', [blob('root', 1), blob('a', 999)]);
     first.release();
     await expect(files.space.pin('b', [blob('b', 1)])).rejects.toMatchObject({ reason: 'store_full' });
+  });
+
+  it('gives the room of a pin to the one that takes its place, and leaves it where there is none', async () => {
+    const compressed = await files.space.pin('a', [blob('gzip', 600)]);
+    await expect(files.space.pin('a', [blob('tar', 900)])).rejects.toMatchObject({ reason: 'store_full' });
+    const unpacked = await files.space.pin('a', [blob('tar', 900)], undefined, compressed);
+    await expect(files.space.pin('a', [blob('tar', 1100)], undefined, unpacked)).rejects.toMatchObject({
+      reason: 'store_full',
+    });
+    await expect(files.space.pin('b', [blob('b', 200)])).rejects.toMatchObject({ reason: 'store_full' });
+    await files.space.pin('b', [blob('b', 100)]);
+    // The one that was replaced holds nothing any more.
+    compressed.release();
+    await expect(files.space.pin('c', [blob('c', 1)])).rejects.toMatchObject({ reason: 'store_full' });
+    unpacked.release();
+    await files.space.pin('c', [blob('c', 900)]);
+  });
+
+  describe('for what the runtime writes itself', () => {
+    const mostOfTheDisk = async (): Promise<number> => (await diskSpaceOf(files.directory)).freeBytes * 0.6;
+
+    it('keeps room below MIN_FREE_DISK, for one at a time where both do not fit', async () => {
+      const load = { directory: files.directory, sizeBytes: await mostOfTheDisk() };
+      const reserved = await files.space.reserve('a', load);
+      await expect(files.space.reserve('b', load)).rejects.toMatchObject({
+        reason: 'insufficient_disk',
+        message: expect.stringMatching(/unpacked, but MIN_FREE_DISK leaves .* of the .* free/) as string,
+      });
+      reserved.release();
+      (await files.space.reserve('b', load)).release();
+    });
+
+    it('counts what pinned images still need on the same disk', async () => {
+      await files.dispose();
+      files = await TemporaryStore.open({}, clock);
+      const sizeBytes = await mostOfTheDisk();
+      await files.space.pin('a', [unknownBlob('large', sizeBytes)]);
+      await expect(files.space.reserve('b', { directory: files.directory, sizeBytes })).rejects.toMatchObject(
+        { reason: 'insufficient_disk' },
+      );
+    });
+
+    it('evicts nothing', async () => {
+      await takeIn('a', { a: 900 });
+      const { freeBytes } = await diskSpaceOf(files.directory);
+      const load = { directory: files.directory, sizeBytes: freeBytes * 2 };
+      await expect(files.space.reserve('b', load)).rejects.toMatchObject({ reason: 'insufficient_disk' });
+      expect(images()).toEqual(['a']);
+    });
+
+    it('cannot guard a disk that it does not see', async () => {
+      await files.space.reserve('a', { directory: '/not/here', sizeBytes: 2 ** 52 });
+    });
   });
 
   it('fails with insufficient_disk and both numbers when too little would be left free', async () => {

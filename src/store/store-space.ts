@@ -7,7 +7,7 @@ import type { Digest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { BlobStore } from './blob-store.js';
 import type { CatalogImage, SizedBlob } from './catalog-image.js';
-import { diskSpaceOf, maxStoreBytes, minFreeBytes } from './disk-space.js';
+import { type DiskSpace, diskSpaceOf, maxStoreBytes, minFreeBytes } from './disk-space.js';
 import { type EvictionInput, type EvictionPlan, planEviction } from './eviction-plan.js';
 import { ImageCatalog } from './image-catalog.js';
 import { RuntimeDisk, type RuntimeLoad } from './runtime-disk.js';
@@ -34,7 +34,7 @@ interface PinnedImage {
 export class StoreSpace {
   private readonly logger = new Logger(StoreSpace.name);
   private readonly runtimeDisk = new RuntimeDisk();
-  private readonly pins = new Set<PinnedImage>();
+  private readonly pins = new Map<Pin, PinnedImage>();
   private readonly askedAt = new Map<Digest, { readonly monotonicMs: number; readonly wallMs: number }>();
   private listed: ReadonlySet<string> = new Set();
   private turn: Promise<unknown> = Promise.resolve();
@@ -66,50 +66,85 @@ export class StoreSpace {
 
   /**
    * Makes room for an image, before a byte of it is fetched, and keeps it until the pin is released. Pin an image anew
-   * when more of its blobs become known, and only then release the old pin.
+   * when its blobs turn out to be others.
    * @param load what the runtime will need for it, on its own disk or on the same
+   * @param replaced the pin that this one takes the place of: its room counts as free, and it is released when this one
+   *   is there. Where there is no room it stays.
    * @throws PreheatFailure `store_full` above `STORE_MAX_SIZE`, `insufficient_disk` below `MIN_FREE_DISK`; nothing was
    *   evicted then
    */
-  async pin(image: string, blobs: readonly SizedBlob[], load?: RuntimeLoad): Promise<Pin> {
-    // One at a time: two that look at the same free space would both take it.
-    const turn = this.turn.then(async () => {
-      const alsoNeeded = load ? await this.checkRuntime(load) : 0;
-      await this.makeRoom(image, blobs, alsoNeeded);
-      const pin = { image, blobs, load };
-      this.pins.add(pin);
+  async pin(image: string, blobs: readonly SizedBlob[], load?: RuntimeLoad, replaced?: Pin): Promise<Pin> {
+    return this.inTurn(async () => {
+      const others = [...this.pins].flatMap(([pin, pinned]) => (pin === replaced ? [] : [pinned]));
+      const alsoNeeded = load ? await this.checkRuntime(load, others) : 0;
+      await this.makeRoom(image, blobs, alsoNeeded, others);
+      replaced?.release();
       for (const known of this.catalog.list()) if (known.image === image) this.catalog.markUsed(known);
-      return { release: () => void this.pins.delete(pin) };
+      return this.hold({ image, blobs, load });
     });
+  }
+
+  /**
+   * Keeps room for what the runtime itself is about to write for an image, until the pin is released. Nothing is evicted
+   * for it.
+   * @throws PreheatFailure `insufficient_disk` below `MIN_FREE_DISK`
+   */
+  async reserve(image: string, load: RuntimeLoad): Promise<Pin> {
+    return this.inTurn(async () => {
+      const pins = [...this.pins.values()];
+      const shared = await this.checkRuntime(load, pins);
+      if (shared > 0) {
+        const { complete, partial } = await this.inventory.list();
+        const { reservedBytes } = this.demandOf([], new Map([...partial, ...complete]), pins);
+        const disk = await diskSpaceOf(this.layout.root);
+        const left = disk.freeBytes - minFreeBytes(this.config.store.minFree, disk) - reservedBytes;
+        if (shared > left) throw runtimeDiskFull(load, left, disk);
+      }
+      return this.hold({ image, blobs: [], load });
+    });
+  }
+
+  /** One at a time: two that look at the same free space would both take it. */
+  private async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.turn.then(work);
     this.turn = turn.catch(() => undefined);
     return turn;
   }
 
+  private hold(pinned: PinnedImage): Pin {
+    const pin: Pin = { release: () => void this.pins.delete(pin) };
+    this.pins.set(pin, pinned);
+    return pin;
+  }
+
   /** @returns bytes that the runtime will take from the store's disk; @throws PreheatFailure `insufficient_disk` */
-  private async checkRuntime({ directory, sizeBytes }: RuntimeLoad): Promise<number> {
+  private async checkRuntime(load: RuntimeLoad, others: readonly PinnedImage[]): Promise<number> {
+    const { directory, sizeBytes } = load;
     if (sizeBytes === 0) return 0;
     await this.layout.ensure();
     const disk = await this.runtimeDisk.space(directory, this.layout.root);
     if (!disk) return 0;
     // What others that are pinned have loaded so far is not free any more, and counted again: better than too little.
     const reserved = sum(
-      [...this.pins].map(({ load }) => (load?.directory === directory ? load.sizeBytes : 0)),
+      others.map((other) => (other.load?.directory === directory ? other.load.sizeBytes : 0)),
     );
     if (disk.sharedWithStore) return sizeBytes + reserved;
     const left = disk.freeBytes - minFreeBytes(this.config.store.minFree, disk) - reserved;
-    if (sizeBytes <= left) return 0;
-    throw new PreheatFailure(
-      'insufficient_disk',
-      `the image needs about ${formatBytes(sizeBytes)} unpacked, but MIN_FREE_DISK leaves ${room(left)} of the ${formatBytes(disk.freeBytes)} free on the disk of ${directory}`,
-    );
+    if (sizeBytes > left) throw runtimeDiskFull(load, left, disk);
+    return 0;
   }
 
-  private async makeRoom(image: string, blobs: readonly SizedBlob[], runtimeBytes: number): Promise<void> {
+  private async makeRoom(
+    image: string,
+    blobs: readonly SizedBlob[],
+    runtimeBytes: number,
+    others: readonly PinnedImage[],
+  ): Promise<void> {
     const known = this.catalog.list();
     const { complete, partial } = await this.inventory.list();
     await this.catalog.forgetIncomplete(known, new Set(complete.keys()));
     const onDisk = new Map([...partial, ...complete]);
-    const demand = this.demandOf(blobs, onDisk);
+    const demand = this.demandOf(blobs, onDisk, others);
     const diskBytes = demand.imageBytes + runtimeBytes;
     if (diskBytes === 0) return;
 
@@ -124,7 +159,7 @@ export class StoreSpace {
       diskBytes - diskRoom,
     );
     if (missing <= 0) return;
-    const plan = planEviction(this.evictionInput(image, blobs, onDisk), missing);
+    const plan = planEviction(this.evictionInput(image, blobs, onDisk, others), missing);
     const need = `the image needs ${formatBytes(demand.imageBytes)} more`;
     if (demand.imageBytes > 0 && demand.imageBytes > storeRoom + plan.freedBytes) {
       throw new PreheatFailure(
@@ -143,7 +178,11 @@ export class StoreSpace {
   }
 
   /** Bytes still to be written: for this image, and for others that are pinned. Shared blobs count once, for the others. */
-  private demandOf(blobs: readonly SizedBlob[], onDisk: ReadonlyMap<Digest, number>) {
+  private demandOf(
+    blobs: readonly SizedBlob[],
+    onDisk: ReadonlyMap<Digest, number>,
+    others: readonly PinnedImage[],
+  ) {
     const counted = new Set<Digest>();
     const missingOf = (wanted: readonly SizedBlob[]): number => {
       let bytes = 0;
@@ -153,7 +192,7 @@ export class StoreSpace {
       }
       return bytes;
     };
-    const reservedBytes = missingOf([...this.pins].flatMap((pin) => pin.blobs));
+    const reservedBytes = missingOf(others.flatMap((pinned) => pinned.blobs));
     return { reservedBytes, imageBytes: missingOf(blobs) };
   }
 
@@ -161,9 +200,10 @@ export class StoreSpace {
     image: string,
     blobs: readonly SizedBlob[],
     onDisk: ReadonlyMap<Digest, number>,
+    others: readonly PinnedImage[],
   ): EvictionInput {
-    const held = new Set([image, ...[...this.pins].map((pin) => pin.image)]);
-    const pinned = new Set([...this.pins].flatMap((pin) => pin.blobs.map(({ digest }) => digest)));
+    const held = new Set([image, ...others.map((other) => other.image)]);
+    const pinned = new Set(others.flatMap((other) => other.blobs.map(({ digest }) => digest)));
     for (const { digest } of blobs) pinned.add(digest);
     for (const digest of onDisk.keys()) if (this.store.isBeingWritten(digest)) pinned.add(digest);
     const asked = this.recentlyAsked();
@@ -199,6 +239,17 @@ function sum(values: Iterable<number>): number {
   let total = 0;
   for (const value of values) total += value;
   return total;
+}
+
+function runtimeDiskFull(
+  { directory, sizeBytes }: RuntimeLoad,
+  leftBytes: number,
+  { freeBytes }: DiskSpace,
+): PreheatFailure {
+  return new PreheatFailure(
+    'insufficient_disk',
+    `the image needs about ${formatBytes(sizeBytes)} unpacked, but MIN_FREE_DISK leaves ${room(leftBytes)} of the ${formatBytes(freeBytes)} free on the disk of ${directory}`,
+  );
 }
 
 function room(bytes: number): string {
