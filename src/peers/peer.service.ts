@@ -11,6 +11,7 @@ import { PeerDirectory } from './peer-directory.js';
 import type { Peer } from './peer-identity.js';
 import { PeerProbe, type ProbeResult } from './peer-probe.js';
 import { Quarantine } from './quarantine.js';
+import type { RuntimeHolding } from './runtime-view.js';
 
 /** What a question about blobs is about. */
 export interface AvailabilityQuestion {
@@ -72,12 +73,12 @@ export class PeerService {
     return this.tracked(peer, signal, () => this.client.openBlob(peer.address, digest, start, signal));
   }
 
-  /** Whether the peer's container runtime has `image`, a normalised reference. */
-  async hasInRuntime(peer: Peer, image: string, signal: AbortSignal): Promise<boolean> {
+  /** What the peer's container runtime has as `image`, a normalised reference; undefined when it has nothing. */
+  async inRuntime(peer: Peer, image: string, signal: AbortSignal): Promise<RuntimeHolding | undefined> {
     const present = await this.tracked(peer, signal, () =>
       this.client.present(peer.address, [image], signal),
     );
-    return present.has(image);
+    return present.get(image);
   }
 
   /** The image as the peer's `/images/download` sends it: a tar, of which nothing may be trusted. */

@@ -1,8 +1,11 @@
 import { Injectable } from '@nestjs/common';
 
-import type { RuntimeView } from '../peers/runtime-view.js';
+import { formatPlatform } from '../domain/platform.js';
+import type { RuntimeHolding, RuntimeView } from '../peers/runtime-view.js';
+import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
+import { ImageCatalog } from '../store/image-catalog.js';
 import { RuntimeInventory } from './runtime-inventory.js';
-import { runtimeName } from './wanted-image.js';
+import { runtimeName, type WantedImage } from './wanted-image.js';
 import { WantedImages } from './wanted-images.js';
 
 /** What peers may know of this node's runtime: only images that the list or a request names. */
@@ -11,13 +14,29 @@ export class ListedImages implements RuntimeView {
   constructor(
     private readonly wanted: WantedImages,
     private readonly inventory: RuntimeInventory,
+    private readonly catalog: ImageCatalog,
   ) {}
 
-  async present(images: readonly string[]): Promise<readonly string[]> {
-    const { images: there } = await this.inventory.snapshot();
-    return images.filter((image) => {
+  async present(images: readonly string[]): Promise<ReadonlyMap<string, RuntimeHolding>> {
+    const snapshot = await this.inventory.snapshot();
+    const present = new Map<string, RuntimeHolding>();
+    for (const image of images) {
       const wanted = this.wanted.find(image);
-      return wanted !== undefined && there.has(runtimeName(wanted));
-    });
+      const holding = wanted && this.holdingOf(wanted, snapshot);
+      if (holding) present.set(image, holding);
+    }
+    return present;
+  }
+
+  private holdingOf(
+    wanted: WantedImage,
+    { images, identifiesBy }: RuntimeSnapshot,
+  ): RuntimeHolding | undefined {
+    const found = images.get(runtimeName(wanted));
+    if (!found) return undefined;
+    // An export comes from the store where that has the image, and there the name may still mean an earlier one.
+    const stored = this.catalog.find(wanted.image, formatPlatform(wanted.platform));
+    if (stored && !stored.derived) return { manifest: stored.root };
+    return identifiesBy === 'config' ? { config: found.id } : { manifest: found.digest ?? found.id };
   }
 }

@@ -4,7 +4,7 @@ import type { Digest } from '../domain/digest.js';
 
 /** One image as the runtime knows it under one name. */
 export interface RuntimeImage {
-  /** The runtime's own id: config digest (classic Docker) or manifest digest. Means nothing on another node. */
+  /** The runtime's own id: config digest (classic Docker) or manifest digest, as `identifiesBy` says. */
   readonly id: Digest;
   /** Digest of the manifest or index that the runtime has for this name, where it knows it. */
   readonly digest?: Digest;

@@ -6,6 +6,7 @@ import { messageOf } from '../domain/errors.js';
 import type { BlobAvailability } from '../peers/availability.js';
 import type { Peer } from '../peers/peer-identity.js';
 import { PeerService } from '../peers/peer.service.js';
+import type { RuntimeHolding } from '../peers/runtime-view.js';
 
 /** Requests to peers under way at once while the whole cluster is asked. */
 const SWEEP_CONCURRENCY = 32;
@@ -42,11 +43,16 @@ export class PeerSweep {
     return found;
   }
 
-  /** The peers whose container runtime has the image. */
-  async runtimes(peers: readonly Peer[], image: string, signal: AbortSignal): Promise<Peer[]> {
-    const having: Peer[] = [];
+  /** The peers whose container runtime has something under the image's name, and what that is. */
+  async runtimes(
+    peers: readonly Peer[],
+    image: string,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<Peer, RuntimeHolding>> {
+    const having = new Map<Peer, RuntimeHolding>();
     await this.each(peers, RUNTIME_TIMEOUT_MS, signal, async (peer, limited) => {
-      if (await this.peers.hasInRuntime(peer, image, limited)) having.push(peer);
+      const holding = await this.peers.inRuntime(peer, image, limited);
+      if (holding) having.set(peer, holding);
     });
     return having;
   }

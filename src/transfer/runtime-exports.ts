@@ -50,7 +50,7 @@ export class RuntimeExports {
     signal: AbortSignal,
   ): Promise<PeerExport | undefined> {
     const maxBytes = totalBytes(manifest.layers) * MAX_EXPANSION + EXPORT_SLACK_BYTES;
-    for (const peer of await this.sweep.runtimes(peers, image, signal)) {
+    for (const [peer] of await this.sweep.runtimes(peers, image, signal)) {
       const startedMs = this.clock.monotonicMs();
       try {
         const stream = await this.peers.openExport(peer, image, signal);

@@ -55,8 +55,10 @@ describe('two agents', () => {
       const found = await one.service.availability(peer!, { digests: [digest, absent] }, signal);
       expect([...found]).toEqual([[digest, { size: 7, complete: true }]]);
       other.holdings.images.add('docker.io/library/nginx:1');
-      expect(await one.service.hasInRuntime(peer!, 'docker.io/library/nginx:1', signal)).toBe(true);
-      expect(await one.service.hasInRuntime(peer!, 'docker.io/library/nginx:2', signal)).toBe(false);
+      expect(await one.service.inRuntime(peer!, 'docker.io/library/nginx:1', signal)).toEqual({
+        config: digestOf(Buffer.from('config')),
+      });
+      expect(await one.service.inRuntime(peer!, 'docker.io/library/nginx:2', signal)).toBeUndefined();
     });
 
     it('hand out blobs from any byte on, and exports', async () => {
@@ -96,7 +98,7 @@ describe('two agents', () => {
     expect([...(await one.service.availability(peer!, question, signal))]).toEqual([
       [digest, { size: 7, complete: true }],
     ]);
-    expect(await one.service.hasInRuntime(peer!, 'a:1', signal)).toBe(false);
+    expect(await one.service.inRuntime(peer!, 'a:1', signal)).toBeUndefined();
   });
 
   it('count an instance that is reached at two addresses once', async () => {

@@ -22,7 +22,7 @@ import { AvailabilityProvider } from '../../src/peers/availability-provider.js';
 import { PeerApiModule } from '../../src/peers/peer-api.module.js';
 import { PeerDiscovery } from '../../src/peers/peer-discovery.js';
 import { PeerService } from '../../src/peers/peer.service.js';
-import { RuntimeView } from '../../src/peers/runtime-view.js';
+import { type RuntimeHolding, RuntimeView } from '../../src/peers/runtime-view.js';
 import { VirtualClock } from './virtual-clock.js';
 
 export const PEER_KEY = randomBytes(32);
@@ -109,7 +109,12 @@ class BlobController {
       provide: RuntimeView,
       inject: [Holdings],
       useFactory: ({ images }: Holdings): RuntimeView => ({
-        present: (asked) => Promise.resolve(asked.filter((image) => images.has(image))),
+        present: (asked) => {
+          const holding: RuntimeHolding = { config: digestOf(Buffer.from('config')) };
+          return Promise.resolve(
+            new Map(asked.filter((image) => images.has(image)).map((image) => [image, holding])),
+          );
+        },
       }),
     },
   ],

@@ -8,6 +8,7 @@ import { AppConfig, type HostPort } from '../../config/app-config.js';
 import type { Digest } from '../../domain/digest.js';
 import { PreheatMetrics } from '../../metrics/preheat-metrics.js';
 import { PeerError } from '../peer-error.js';
+import type { RuntimeHolding } from '../runtime-view.js';
 import { runtimeAnswerSchema, RUNTIME_PATH } from '../wire/runtime-wire.js';
 import { MeasuredBody } from './measured-body.js';
 import { type PeerAnswer, PeerCaller } from './peer-caller.js';
@@ -80,12 +81,12 @@ export class PeerClient {
     return answer.status === 200 ? parseContentLength(headerOf(answer, 'content-length')) : undefined;
   }
 
-  /** Those of `images` that the peer's runtime has; none when it does not know the call. */
+  /** Those of `images` that the peer's runtime has, and what they are; none when it does not know the call. */
   async present(
     address: HostPort,
     images: readonly string[],
     signal: AbortSignal,
-  ): Promise<ReadonlySet<string>> {
+  ): Promise<ReadonlyMap<string, RuntimeHolding>> {
     const answer = await this.caller.call(
       address,
       {
@@ -101,9 +102,9 @@ export class PeerClient {
     );
     if (answer.status === 404) {
       await discard(answer.body);
-      return new Set();
+      return new Map();
     }
-    return new Set((await readJson(answer.body, runtimeAnswerSchema, MAX_RUNTIME_ANSWER_BYTES)).images);
+    return readJson(answer.body, runtimeAnswerSchema, MAX_RUNTIME_ANSWER_BYTES);
   }
 
   /**

@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 
 import { Access } from '../../common/access.decorator.js';
 import { RuntimeView } from '../runtime-view.js';
+import { encodeRuntimeAnswer } from '../wire/runtime-wire.js';
 import { RuntimeDto } from './runtime.dto.js';
 
 const TIMEOUT_MS = 8_000;
@@ -17,8 +18,8 @@ export class RuntimeController {
   @Post()
   @HttpCode(HttpStatus.OK)
   @ApiOperation({ summary: "Which of some images this node's runtime has" })
-  @ApiOkResponse({ description: '{images}' })
-  async present(@Body() { images }: RuntimeDto): Promise<{ images: readonly string[] }> {
-    return { images: await this.runtime.present(images, AbortSignal.timeout(TIMEOUT_MS)) };
+  @ApiOkResponse({ description: '{images, holdings}' })
+  async present(@Body() { images }: RuntimeDto): Promise<object> {
+    return encodeRuntimeAnswer(await this.runtime.present(images, AbortSignal.timeout(TIMEOUT_MS)));
   }
 }

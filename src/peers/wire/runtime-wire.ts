@@ -1,8 +1,35 @@
 import { z } from 'zod';
 
+import { type Digest, isDigest } from '../../domain/digest.js';
+import type { RuntimeHolding } from '../runtime-view.js';
+
 export const RUNTIME_PATH = '/peer/v1/runtime';
 /** Images in one question. */
 export const MAX_IMAGES = 256;
 
-/** Those of the images asked about that the node's runtime has. */
-export const runtimeAnswerSchema = z.object({ images: z.array(z.string().max(1024)).max(MAX_IMAGES) });
+const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
+const holdingSchema = z
+  .object({ config: digestSchema.optional(), manifest: digestSchema.optional() })
+  .transform(({ config, manifest }): RuntimeHolding => ({
+    ...(config ? { config } : {}),
+    ...(manifest ? { manifest } : {}),
+  }));
+
+/**
+ * Those of the images asked about that the node's runtime has. `holdings` came later than `images`: without it, or where an
+ * entry does not parse, nothing is known but that the name is there.
+ */
+export const runtimeAnswerSchema = z
+  .object({
+    images: z.array(z.string().max(1024)).max(MAX_IMAGES),
+    holdings: z.record(z.string(), z.unknown()).optional(),
+  })
+  .transform(({ images, holdings }): ReadonlyMap<string, RuntimeHolding> => {
+    const parse = (image: string): RuntimeHolding => holdingSchema.safeParse(holdings?.[image]).data ?? {};
+    return new Map(images.map((image) => [image, parse(image)]));
+  });
+
+/** What goes over the wire, as a plain object for JSON. */
+export function encodeRuntimeAnswer(present: ReadonlyMap<string, RuntimeHolding>): object {
+  return { images: [...present.keys()], holdings: Object.fromEntries(present) as object };
+}
