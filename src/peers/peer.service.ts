@@ -81,9 +81,12 @@ export class PeerService {
     return present.get(image);
   }
 
-  /** The image as the peer's `/images/download` sends it: a tar, of which nothing may be trusted. */
-  async openExport(peer: Peer, image: string, signal: AbortSignal): Promise<Readable> {
-    return this.tracked(peer, signal, () => this.client.openExport(peer.address, image, signal));
+  /**
+   * The image as the peer's `/images/download` sends it: a tar, of which nothing may be trusted.
+   * @param sizeBytes about what the peer's runtime has to write before it sends the first byte
+   */
+  async openExport(peer: Peer, image: string, sizeBytes: number, signal: AbortSignal): Promise<Readable> {
+    return this.tracked(peer, signal, () => this.client.openExport(peer.address, image, sizeBytes, signal));
   }
 
   /** Says that the peer failed; an error counts once, however often it is reported. */

@@ -96,10 +96,16 @@ export class ImageSession {
     if (this.transfer && this.named === digest) return this.transfer;
     this.transfer?.release();
     this.named = digest;
-    this.transfer = this.services.transfer.begin({ ...this.base, digest }, (count) => {
-      this.watch.add(count);
-      this.showProgress();
-    });
+    this.transfer = this.services.transfer.begin(
+      { ...this.base, digest },
+      {
+        onBytes: (count) => {
+          this.watch.add(count);
+          this.showProgress();
+        },
+        onAlive: () => this.touch(),
+      },
+    );
     return this.transfer;
   }
 

@@ -36,6 +36,14 @@ export type TransferOutcome =
   | { readonly kind: 'waiting' }
   | { readonly kind: 'no_source' };
 
+/** Whoever watches over a transfer. */
+export interface TransferListener {
+  /** So many bytes arrived. */
+  readonly onBytes: (count: number) => void;
+  /** Nothing arrived, but something is being done: a peer prepares what it will send. */
+  readonly onAlive: () => void;
+}
+
 /** Bytes of the image in the store, and of the whole image once its manifests are known. */
 export interface TransferProgress {
   readonly bytesDone: number;

@@ -1,3 +1,4 @@
+import { anySignal } from '../common/abort.js';
 import type { Digest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
 import {
@@ -20,8 +21,14 @@ import { distinctBlobs, type ImagePlan, isDerivedFrom, totalBytes } from './imag
 import { ManifestCollector, ManifestMissing } from './manifest-collector.js';
 import { neighboursOf } from './neighbours.js';
 import { RegistrySource } from './registry.source.js';
+import type { ExportOrder } from './runtime-exports.js';
 import type { SessionParts } from './session-parts.js';
-import type { TransferOutcome, TransferProgress, TransferRequest } from './transfer-request.js';
+import type {
+  TransferListener,
+  TransferOutcome,
+  TransferProgress,
+  TransferRequest,
+} from './transfer-request.js';
 import { unpackedBytes } from './unpacked-size.js';
 
 /** What this node may do in one attempt, and whom it knows to be at work. */
@@ -41,23 +48,21 @@ export class TransferSession {
   private readonly manifests: ManifestCollector;
   private readonly bringer: BlobBringer;
   private pin: Pin | undefined;
+  private pinned: readonly WantedBlob[] | undefined;
+  private askedForExport = false;
   private plan: ImagePlan | undefined;
   private derived: Digest | undefined;
   private bytesDone = 0;
   private bytesTotal = 0;
 
-  /** @param onProgress called whenever bytes arrived */
   constructor(
     private readonly request: TransferRequest,
     private readonly parts: SessionParts,
-    onProgress: (count: number) => void,
+    private readonly listener: TransferListener,
   ) {
     const { image, reference, platform } = request;
     this.manifests = new ManifestCollector(image, reference, platform, this.contributions, parts);
-    this.bringer = new BlobBringer(image, this.contributions, parts, (count) => {
-      this.bytesDone = Math.min(this.bytesTotal, this.bytesDone + count);
-      onProgress(count);
-    });
+    this.bringer = new BlobBringer(image, this.contributions, parts, (count) => this.arrived(count));
   }
 
   get progress(): TransferProgress {
@@ -76,15 +81,14 @@ export class TransferSession {
 
   /** One attempt. @throws PreheatFailure when more attempts of the same kind would not help now */
   async attempt({ lease, holderInstance }: AttemptOptions, signal: AbortSignal): Promise<TransferOutcome> {
-    const peers = () =>
-      lease ? this.parts.peers.peers() : neighboursOf(this.parts.peers.peers(), holderInstance);
+    const peers = () => this.peersFor(lease, holderInstance);
     try {
       this.plan ??= await this.manifests.plan(this.request.digest, peers(), lease, signal);
+      return await this.collect(this.plan, peers, lease, signal);
     } catch (error) {
       if (error instanceof ManifestMissing) return { kind: 'no_source' };
       throw error;
     }
-    return this.collect(this.plan, peers, lease, signal);
   }
 
   /** The runtime asked for a manifest or blob of the index that is not part of the plan: it is fetched as well. */
@@ -93,9 +97,8 @@ export class TransferSession {
     { lease, holderInstance }: AttemptOptions,
     signal: AbortSignal,
   ): Promise<void> {
-    const peers = lease ? this.parts.peers.peers() : neighboursOf(this.parts.peers.peers(), holderInstance);
     try {
-      await this.manifests.manifest(digest, peers, lease, signal);
+      await this.manifests.manifest(digest, this.peersFor(lease, holderInstance), lease, signal);
     } catch (error) {
       if (!(error instanceof ManifestMissing)) throw error;
       throw new PreheatFailure('no_source', `the runtime asks for ${digest}, which no peer has`, {
@@ -108,6 +111,18 @@ export class TransferSession {
   release(): void {
     this.pin?.release();
     this.pin = undefined;
+    this.pinned = undefined;
+  }
+
+  /** Everybody for a lock holder, neighbours for the others; without those that sent wrong bytes of this image. */
+  private peersFor(lease: Lease | undefined, holderInstance: string | undefined): readonly Peer[] {
+    const peers = this.parts.peers.peers(this.request.image);
+    return lease ? peers : neighboursOf(peers, holderInstance);
+  }
+
+  private arrived(count: number): void {
+    this.bytesDone = Math.min(this.bytesTotal, this.bytesDone + count);
+    this.listener.onBytes(count);
   }
 
   private async collect(
@@ -116,7 +131,7 @@ export class TransferSession {
     lease: Lease | undefined,
     signal: AbortSignal,
   ): Promise<TransferOutcome> {
-    const missing = await this.prepare(plan.blobs);
+    const missing = await this.withManifests(await this.prepare(plan.blobs), peers, lease, signal);
     if (missing.length === 0) return this.completed(plan, undefined);
     const repacked = (await this.derivedInStore(plan)) ?? (await this.deriveFromArchive(plan, peers, signal));
     if (repacked) return this.completed(plan, repacked);
@@ -131,7 +146,10 @@ export class TransferSession {
 
   /** Makes sure there is room for `blobs`, pins them and says which are not in the store. */
   private async prepare(blobs: readonly WantedBlob[]): Promise<WantedBlob[]> {
-    this.pin ??= await this.parts.space.pin(this.request.image, blobs, this.loadOf(blobs));
+    if (this.pinned !== blobs) {
+      this.pin = await this.parts.space.pin(this.request.image, blobs, this.loadOf(blobs), this.pin);
+      this.pinned = blobs;
+    }
     const stored = await Promise.all(
       blobs.map(async ({ digest }) => (await this.parts.store.sizeOf(digest)) !== undefined),
     );
@@ -139,6 +157,18 @@ export class TransferSession {
     this.bytesTotal = totalBytes(blobs);
     this.bytesDone = this.bytesTotal - totalBytes(missing);
     return missing;
+  }
+
+  /** Manifests that were evicted before they were pinned are fetched again, as manifests; the rest is left to be done. */
+  private async withManifests(
+    missing: readonly WantedBlob[],
+    peers: () => readonly Peer[],
+    lease: Lease | undefined,
+    signal: AbortSignal,
+  ): Promise<WantedBlob[]> {
+    for (const { digest, mediaType } of missing)
+      if (isManifestType(mediaType)) await this.manifests.manifest(digest, peers(), lease, signal);
+    return missing.filter(({ mediaType }) => !isManifestType(mediaType));
   }
 
   /** What the runtime will need for the image, beside the layers that images have which it has already. */
@@ -169,21 +199,41 @@ export class TransferSession {
     const source = new RegistrySource(this.parts.registry, this.request.reference, lease);
     return {
       source,
-      insteadOfReading: async (_blobs, signal) => {
-        const config = await this.configOf(plan, source, signal);
-        const exported =
-          config && (await this.parts.exports.fetch(this.request, plan.manifest, config, peers(), signal));
-        if (!exported) return false;
-        this.contributions.add(
-          plan.root,
-          { kind: 'peer', name: exported.peer.node },
-          exported.startedMs,
-          exported.endedMs,
-        );
-        this.derived = exported.derived;
-        return exported.derived !== undefined;
+      insteadOfReading: async (toRead, signal) => {
+        const replaced = new Set(toRead.map(({ digest }) => digest));
+        // The config is read before the export is, and stays.
+        replaced.delete(plan.manifest.config.digest);
+        const kept = plan.blobs.filter(({ digest }) => !replaced.has(digest));
+        const order: ExportOrder = {
+          request: this.request,
+          plan,
+          peers: peers(),
+          config: () => this.configOf(plan, source, signal),
+          pin: async (layers) => {
+            await this.prepare(distinctBlobs([...kept, ...layers]));
+          },
+          listener: { ...this.listener, onBytes: (count) => this.arrived(count) },
+        };
+        if (await this.takeExport(plan, order, anySignal(signal, lease.signal))) return true;
+        // It may have brought the original blobs.
+        return (await this.prepare(plan.blobs)).length === 0;
       },
     };
+  }
+
+  /** Once in a session. @returns true when the image is there, whole, under a derived manifest */
+  private async takeExport(plan: ImagePlan, order: ExportOrder, signal: AbortSignal): Promise<boolean> {
+    if (this.askedForExport) return false;
+    this.askedForExport = true;
+    const exported = await this.parts.exports.fetch(order, signal);
+    if (!exported) return false;
+    const { peer, startedMs, endedMs, result } = exported;
+    this.contributions.add(plan.root, { kind: 'peer', name: peer.node }, startedMs, endedMs);
+    if (result.complete === 'original') return false;
+    const missing = await this.prepare(distinctBlobs([...manifestsOf(plan), ...result.blobs]));
+    if (missing.length > 0) return false;
+    this.derived = result.derived;
+    return true;
   }
 
   /** The image's config, read from `source` if need be: it says what an exported image must consist of. */
@@ -248,21 +298,31 @@ export class TransferSession {
     peers: () => readonly Peer[],
     signal: AbortSignal,
   ): Promise<boolean> {
-    const bytes = await this.manifests.manifest(digest, peers(), undefined, signal);
+    const bytes = await this.derivedManifest(digest, peers, signal);
+    if (!bytes) return false;
     const derived = parseManifest(bytes);
     if (derived.kind !== 'manifest') return false;
     if ((await this.gather([plan.manifest.config], peers, signal)) !== 'complete') return false;
     const config = await this.parts.store.readBytes(plan.manifest.config.digest, MAX_MANIFEST_BYTES);
     if (!config || !isDerivedFrom(derived, plan.manifest, parseImageConfig(config))) return false;
-    const missing = await this.repin(derivedBlobs(plan, digest, bytes.length, derived));
+    const missing = await this.prepare(derivedBlobs(plan, digest, bytes.length, derived));
     if ((await this.gather(missing, peers, signal)) !== 'complete') return false;
     this.derived = digest;
     return true;
   }
 
-  private async repin(blobs: readonly WantedBlob[]): Promise<WantedBlob[]> {
-    this.release();
-    return this.prepare(blobs);
+  /** Undefined when whoever announced it cannot give it: it was evicted there, or the peer is busy. */
+  private async derivedManifest(
+    digest: Digest,
+    peers: () => readonly Peer[],
+    signal: AbortSignal,
+  ): Promise<Uint8Array | undefined> {
+    try {
+      return await this.manifests.manifest(digest, peers(), undefined, signal);
+    } catch (error) {
+      if (error instanceof ManifestMissing) return undefined;
+      throw error;
+    }
   }
 
   private async completed(plan: ImagePlan, derived: Digest | undefined): Promise<TransferOutcome> {
@@ -292,11 +352,14 @@ export class TransferSession {
 
 /** The manifests of the original stay with it: they are what the derived one is checked against. */
 function derivedBlobs(plan: ImagePlan, digest: Digest, size: number, derived: ImageManifest): WantedBlob[] {
-  const manifests = plan.blobs.filter(({ mediaType }) => isManifestType(mediaType));
   return distinctBlobs([
-    ...manifests,
+    ...manifestsOf(plan),
     { digest, size, mediaType: derived.mediaType },
     derived.config,
     ...derived.layers,
   ]);
+}
+
+function manifestsOf({ blobs }: ImagePlan): WantedBlob[] {
+  return blobs.filter(({ mediaType }) => isManifestType(mediaType));
 }

@@ -41,7 +41,12 @@ afterEach(() => files.dispose());
 afterAll(() => builder.dispose());
 
 const ingest = (stream: AsyncIterable<Uint8Array>): ReturnType<ExportIngest['ingest']> =>
-  new ExportIngest(files.store, new StoreInventory(files.layout)).ingest(stream, trusted, CAP, SIGNAL);
+  new ExportIngest(files.store, new StoreInventory(files.layout)).ingest(
+    stream,
+    trusted,
+    { form: 'any', maxBytes: CAP, receive: () => Promise.resolve(), admit: () => Promise.resolve() },
+    SIGNAL,
+  );
 
 /** Loads the image into an engine of its own and unpacks what its `docker save` says. */
 async function saveFrom(

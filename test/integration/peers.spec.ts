@@ -75,7 +75,7 @@ describe('two agents', () => {
 
       const image = 'registry.example:5000/team/app:1&x=y';
       other.holdings.images.add(image);
-      expect(await text(await one.service.openExport(peer!, image, signal))).toBe(`tar of ${image}`);
+      expect(await text(await one.service.openExport(peer!, image, 1000, signal))).toBe(`tar of ${image}`);
     });
   });
 

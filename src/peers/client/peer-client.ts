@@ -19,6 +19,8 @@ import { readJson } from './read-json.js';
 const ANSWER_TIMEOUT_MS = 10_000;
 /** A stream that stands still for this long is given up; whoever wants it faster has a timer of his own. */
 const STALL_TIMEOUT_MS = 30_000;
+/** A disk that copies an image more slowly than this is too busy for it. */
+const STAGING_BYTES_PER_SECOND = 20 * 1024 * 1024;
 const MAX_RUNTIME_ANSWER_BYTES = 512 * 1024;
 
 /** The rest of a blob: bytes `start` to its end, `size` bytes in all. The stream fails rather than end early or late. */
@@ -110,15 +112,21 @@ export class PeerClient {
   /**
    * An image as `docker save` writes it. The first byte may take minutes: the classic Docker store stages the whole
    * image before it sends any of it.
+   * @param sizeBytes about what it has to stage
    */
-  async openExport(address: HostPort, image: string, signal: AbortSignal): Promise<Readable> {
+  async openExport(
+    address: HostPort,
+    image: string,
+    sizeBytes: number,
+    signal: AbortSignal,
+  ): Promise<Readable> {
     const answer = await this.caller.call(
       address,
       {
         lane: 'data',
         method: 'GET',
         path: `/images/download?image=${encodeURIComponent(image)}`,
-        headersTimeoutMs: this.config.pullingTimeoutMs,
+        headersTimeoutMs: this.config.pullingTimeoutMs + (sizeBytes / STAGING_BYTES_PER_SECOND) * 1000,
         bodyTimeoutMs: this.config.pullingTimeoutMs,
       },
       [200],

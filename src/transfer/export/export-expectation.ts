@@ -1,6 +1,7 @@
 import { type Digest, isDigest } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import type { ImageManifest } from '../../domain/manifest.js';
+import type { ExportForm } from './export-form.js';
 
 const BLOB_FILE = /^blobs\/sha256\/([0-9a-f]{64})$/;
 const CONFIG_FILE = /^([0-9a-f]{64})\.json$/;
@@ -11,6 +12,7 @@ const LAYER_FILE = /^(?:[0-9a-f]{64}\/layer|[0-9a-f]{64})\.tar$/;
 export interface ExportExpectation {
   readonly manifest: ImageManifest;
   readonly diffIds: ReadonlySet<Digest>;
+  readonly form: ExportForm;
 }
 
 /** What a file of an export must hash to. */
@@ -23,18 +25,27 @@ export interface ExpectedBlob {
 /**
  * Which blob a file of an export must be, by its name; undefined for files that are no part of the image: documents, which we
  * have from whom we trust, and other platforms' blobs.
- * @throws PreheatFailure `corrupt` when it cannot be the blob it claims to be, by its size alone
+ * @throws PreheatFailure `corrupt` when it cannot be the blob it claims to be, by its size alone; `no_source` when it is
+ * of a form that is of no use
  */
 export function expectedBlob(
-  { manifest, diffIds }: ExportExpectation,
+  { manifest, diffIds, form }: ExportExpectation,
   { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
 ): ExpectedBlob | undefined {
-  if (LAYER_FILE.test(path)) return { accept: (digest) => diffIds.has(digest) };
+  if (LAYER_FILE.test(path)) {
+    // Its digest shows at its end alone. Where only originals count, it can be one that was never compressed.
+    const mayBeOriginal = manifest.layers.some(
+      ({ digest, size }) => diffIds.has(digest) && size === sizeBytes,
+    );
+    if (form === 'original' && !mayBeOriginal) throw uncompressed();
+    return { accept: (digest) => diffIds.has(digest) };
+  }
   const hex = (BLOB_FILE.exec(path) ?? CONFIG_FILE.exec(path))?.[1];
   const claimed = `sha256:${hex ?? ''}`;
   if (!isDigest(claimed)) return undefined;
   const declared = [manifest.config, ...manifest.layers].find(({ digest }) => digest === claimed);
   if (declared === undefined && !diffIds.has(claimed)) return undefined;
+  if (declared === undefined && form === 'original') throw uncompressed();
   if (declared !== undefined && declared.size !== sizeBytes) {
     throw new PreheatFailure(
       'corrupt',
@@ -42,4 +53,12 @@ export function expectedBlob(
     );
   }
   return { digest: claimed, accept: (digest) => digest === claimed };
+}
+
+/** Nobody's fault: what came is the image, but not as the blobs that its manifest names. */
+function uncompressed(): PreheatFailure {
+  return new PreheatFailure(
+    'no_source',
+    'the export of a peer has uncompressed layers; the runtime of this node needs those that the manifest names',
+  );
 }

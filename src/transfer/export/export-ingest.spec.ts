@@ -8,10 +8,16 @@ import { digestOf, hexOf } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { deriveManifest } from '../../domain/manifest.js';
 import { StoreInventory } from '../../store/store-inventory.js';
-import { ExportIngest, type ExportResult } from './export-ingest.js';
+import { ExportIngest, type ExportIntake, type ExportResult } from './export-ingest.js';
 
 const SIGNAL = new AbortController().signal;
 const CAP = 1_000_000;
+const INTAKE: ExportIntake = {
+  form: 'any',
+  maxBytes: CAP,
+  receive: () => Promise.resolve(),
+  admit: () => Promise.resolve(),
+};
 
 describe('ExportIngest', () => {
   const image = tinyImage(3);
@@ -26,11 +32,12 @@ describe('ExportIngest', () => {
   });
   afterEach(() => files.dispose());
 
-  function ingest(tar: Buffer, maxBytes = CAP, signal = SIGNAL): Promise<ExportResult> {
+  function ingest(tar: Buffer, intake: Partial<ExportIntake> = {}): Promise<ExportResult> {
     const pieces = Array.from({ length: Math.ceil(tar.length / 1000) }, (_, at) =>
       tar.subarray(at * 1000, at * 1000 + 1000),
     );
-    return new ExportIngest(files.store, inventory).ingest(Readable.from(pieces), trusted, maxBytes, signal);
+    const limits = { ...INTAKE, ...intake };
+    return new ExportIngest(files.store, inventory).ingest(Readable.from(pieces), trusted, limits, SIGNAL);
   }
 
   async function storedBlobs(): Promise<string[]> {
@@ -64,6 +71,59 @@ describe('ExportIngest', () => {
       tarOf([...layers, ['manifest.json', '[]'], ['blobs/sha256/'.padEnd(77, 'f'), 'other']]),
     );
     expect(result.complete).toBe('derived');
+  });
+
+  describe('where the very blobs of the manifest are needed', () => {
+    const form = 'original';
+    const plain = image.layers.map((layer): [string, Buffer] => [
+      `blobs/sha256/${hexOf(digestOf(layer))}`,
+      layer,
+    ]);
+
+    it('takes them', async () => {
+      const result = await ingest(tarOf(ociLayoutFiles(image, ['a:b'])), { form });
+      expect(result.complete).toBe('original');
+    });
+
+    it.each([
+      ['named as Docker did up to 24', classic],
+      ['named by their digests', plain],
+    ])('takes no uncompressed layers, %s, and calls nobody a liar for them', async (_, entries) => {
+      await expect(ingest(tarOf(entries), { form })).rejects.toMatchObject({ reason: 'no_source' });
+      expect(await storedBlobs()).toEqual([]);
+    });
+
+    it('does not make up a manifest when one is missing', async () => {
+      const last = hexOf(image.manifest.layers[2]!.digest);
+      const entries = ociLayoutFiles(image, ['a:b']).filter(([name]) => !name.endsWith(last));
+      await expect(ingest(tarOf(entries), { form })).rejects.toMatchObject({ reason: 'corrupt' });
+      expect(await storedBlobs()).toEqual([]);
+    });
+  });
+
+  it('writes nothing before there is room for it, and keeps nothing when there is none', async () => {
+    const full = new PreheatFailure('store_full', 'no room');
+    const admitted: number[] = [];
+    const admit = async (sizeBytes: number): Promise<void> => {
+      if (admitted.length === 2) throw full;
+      admitted.push(sizeBytes);
+      expect(await storedBlobs()).toHaveLength(admitted.length - 1);
+    };
+    await expect(ingest(tarOf(classic), { admit })).rejects.toBe(full);
+    expect(admitted).toEqual(image.layers.slice(0, 2).map(({ length }) => length));
+    expect(await storedBlobs()).toEqual([]);
+  });
+
+  it('waits for each piece it received', async () => {
+    const tar = tarOf(classic);
+    let bytes = 0;
+    await ingest(tar, {
+      receive: async (count) => {
+        await Promise.resolve();
+        bytes += count;
+      },
+    });
+    expect(bytes).toBe(tar.length);
   });
 
   it('keeps nothing when a layer is not the right one, but what was there before', async () => {
@@ -107,7 +167,7 @@ describe('ExportIngest', () => {
   });
 
   it('reads no more than it may', async () => {
-    await expect(ingest(tarOf(classic), 4000)).rejects.toMatchObject({ reason: 'corrupt' });
+    await expect(ingest(tarOf(classic), { maxBytes: 4000 })).rejects.toMatchObject({ reason: 'corrupt' });
     expect(await storedBlobs()).toEqual([]);
   });
 
@@ -119,7 +179,7 @@ describe('ExportIngest', () => {
         throw new Error('connection reset');
       })(),
     );
-    const ingesting = new ExportIngest(files.store, inventory).ingest(broken, trusted, CAP, SIGNAL);
+    const ingesting = new ExportIngest(files.store, inventory).ingest(broken, trusted, INTAKE, SIGNAL);
     await expect(ingesting).rejects.toThrow('connection reset');
     expect(await storedBlobs()).toEqual([]);
   });
@@ -136,7 +196,7 @@ describe('ExportIngest', () => {
     const ingesting = new ExportIngest(files.store, inventory).ingest(
       stream,
       trusted,
-      CAP,
+      INTAKE,
       controller.signal,
     );
     await expect(ingesting).rejects.toMatchObject({ reason: 'timeout' });

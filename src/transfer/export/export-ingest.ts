@@ -11,6 +11,7 @@ import { BlobStore } from '../../store/blob-store.js';
 import { StoreInventory } from '../../store/store-inventory.js';
 import type { WantedBlob } from '../blob-source.js';
 import { expectedBlob, type ExportExpectation } from './export-expectation.js';
+import type { ExportForm } from './export-form.js';
 
 /** The part of the blob store that an export is unpacked into. */
 export interface ExportStore {
@@ -33,6 +34,17 @@ export interface ExportDrop {
 export interface TrustedImage {
   readonly manifest: ImageManifest;
   readonly configBytes: Uint8Array;
+}
+
+/** What the receiver can take, and how fast. */
+export interface ExportIntake {
+  readonly form: ExportForm;
+  /** Longest stream that is read. */
+  readonly maxBytes: number;
+  /** Awaited with the length of each piece that arrived. */
+  readonly receive: (bytes: number) => Promise<void>;
+  /** Awaited with the size of each blob before it is written; throws when there is no room for it. */
+  readonly admit: (sizeBytes: number) => Promise<void>;
 }
 
 /** What the store has after an export: all blobs named, complete. */
@@ -58,14 +70,14 @@ export class ExportIngest {
   ) {}
 
   /**
-   * @param maxBytes longest stream that is read
-   * @throws PreheatFailure `corrupt` when a file is not what it must be or layers are missing at the end. Then, as when the
-   * stream itself fails, nothing of what came with it stays in the store.
+   * @throws PreheatFailure `corrupt` when a file is not what it must be or layers are missing at the end; `no_source` when
+   * it is not of the form that is of use. Then, as when the stream itself fails or there is no room, nothing of what came
+   * with it stays in the store.
    */
   async ingest(
     stream: AsyncIterable<Uint8Array>,
     image: TrustedImage,
-    maxBytes: number,
+    intake: ExportIntake,
     signal: AbortSignal,
   ): Promise<ExportResult> {
     const { diffIds } = parseImageConfig(image.configBytes);
@@ -73,11 +85,11 @@ export class ExportIngest {
     const before = await this.present([...wanted, ...diffIds]);
     const taken = new Set<Digest>();
     try {
-      const expectation = { manifest: image.manifest, diffIds: new Set(diffIds) };
-      await pipeline(stream, (source) => this.unpack(source, expectation, before, taken, maxBytes, signal), {
+      const expectation = { manifest: image.manifest, diffIds: new Set(diffIds), form: intake.form };
+      await pipeline(stream, (source) => this.unpack(source, expectation, before, taken, intake, signal), {
         signal,
       });
-      return await this.complete(image, diffIds);
+      return await this.complete(image, diffIds, intake.form);
     } catch (error) {
       for (const digest of taken) await this.inventory.remove(digest);
       signal.throwIfAborted();
@@ -90,15 +102,16 @@ export class ExportIngest {
     expectation: ExportExpectation,
     before: ReadonlySet<Digest>,
     taken: Set<Digest>,
-    maxBytes: number,
+    { maxBytes, receive, admit }: ExportIntake,
     signal: AbortSignal,
   ): Promise<void> {
-    const input = new StreamTarInput(source, maxBytes, signal);
+    const input = new StreamTarInput(received(source, receive), maxBytes, signal);
     for await (const entry of tarEntries(input)) {
       // Links only repeat what is there as a file.
       if (entry.type !== 'file') continue;
       const expected = expectedBlob(expectation, entry);
       if (expected === undefined || (expected.digest !== undefined && before.has(expected.digest))) continue;
+      await admit(entry.sizeBytes);
       const data = entryData(input, entry.sizeBytes);
       const blob = await this.store.ingest(data, expected.accept, entry.sizeBytes, signal);
       if (blob === undefined) throw corrupt(`${JSON.stringify(entry.path)} is no part of the image`);
@@ -108,13 +121,19 @@ export class ExportIngest {
     while ((await input.take(maxBytes)) !== undefined);
   }
 
-  private async complete(image: TrustedImage, diffIds: readonly Digest[]): Promise<ExportResult> {
+  private async complete(
+    image: TrustedImage,
+    diffIds: readonly Digest[],
+    form: ExportForm,
+  ): Promise<ExportResult> {
     const { config, layers } = image.manifest;
     const original = await this.present(layers.map(({ digest }) => digest));
-    if (layers.every(({ digest }) => original.has(digest))) {
+    const missing = layers.find(({ digest }) => !original.has(digest));
+    if (!missing) {
       await this.store.putBytes(config.digest, image.configBytes);
       return { complete: 'original', blobs: [config, ...layers] };
     }
+    if (form === 'original') throw corrupt(`it has no layer ${missing.digest}`);
 
     const plain: WantedBlob[] = [];
     for (const digest of diffIds) {
@@ -134,6 +153,16 @@ export class ExportIngest {
     const present = new Set<Digest>();
     for (const digest of digests) if ((await this.store.sizeOf(digest)) !== undefined) present.add(digest);
     return present;
+  }
+}
+
+async function* received(
+  source: AsyncIterable<Uint8Array>,
+  receive: ExportIntake['receive'],
+): AsyncGenerator<Uint8Array> {
+  for await (const bytes of source) {
+    await receive(bytes.length);
+    yield bytes;
   }
 }
 
