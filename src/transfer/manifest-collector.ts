@@ -1,6 +1,6 @@
 import { anySignal } from '../common/abort.js';
 import { type Digest, digestOf } from '../domain/digest.js';
-import { PreheatFailure } from '../domain/errors.js';
+import { PreheatFailure, reasonOf } from '../domain/errors.js';
 import {
   attestationsOf,
   type Descriptor,
@@ -12,6 +12,7 @@ import {
 import type { ImageReference } from '../domain/image-reference.js';
 import type { Platform } from '../domain/platform.js';
 import type { Lease } from '../lock/lease.js';
+import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import type { Peer } from '../peers/peer-identity.js';
 import type { PeerService } from '../peers/peer.service.js';
 import type { RegistryClient } from '../registry/registry-client.js';
@@ -29,6 +30,7 @@ export interface ManifestParts {
   readonly sweep: PeerSweep;
   readonly registry: RegistryClient;
   readonly archives: BlobSource;
+  readonly metrics: PreheatMetrics;
 }
 
 /** Nobody this node may ask has a manifest of the image. */
@@ -164,9 +166,18 @@ export class ManifestCollector {
       return bytes;
     } catch (error) {
       signal.throwIfAborted();
-      if (source instanceof PeerSource) this.parts.peers.report(source.peer, error);
+      if (source instanceof PeerSource) this.judge(source.peer, error);
       return undefined;
     }
+  }
+
+  private judge(peer: Peer, error: unknown): void {
+    if (reasonOf(error, 'no_source') !== 'corrupt') {
+      this.parts.peers.report(peer, error);
+      return;
+    }
+    this.parts.peers.quarantine(peer, this.image);
+    this.parts.metrics.peerFetchFailed(this.image, peer.node, 'corrupt');
   }
 }
 

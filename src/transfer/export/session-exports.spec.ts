@@ -48,6 +48,8 @@ const noArchive: BlobSource = {
 interface FakePeer {
   readonly holding: RuntimeHolding;
   readonly answer: () => Readable | Promise<Readable>;
+  /** Whatever blob it is asked for; without it all of its streams are taken. */
+  readonly blob?: () => Readable;
   /** What it announces as its repacked form of the image. */
   readonly derived?: Digest;
 }
@@ -92,7 +94,11 @@ class Holder {
         const answer = { size, complete: true, ...(derived ? { derived: { digest: derived, size } } : {}) };
         return Promise.resolve(new Map(derived ? [[root, answer]] : []));
       },
-      openBlob: () => Promise.reject(new PeerError('full', 'all streams are taken', { status: 429 })),
+      openBlob: ({ node }: Peer) => {
+        const stream = peers[node]?.blob?.();
+        if (stream) return Promise.resolve({ start: 0, size: image.manifestBytes.length, stream });
+        return Promise.reject(new PeerError('full', 'all streams are taken', { status: 429 }));
+      },
       openExport: async ({ node }: Peer) => {
         this.exported.push(node);
         return peers[node]?.answer();
@@ -375,6 +381,15 @@ describe("A lock holder's session, where only runtimes of peers have the image",
     expect(await node.attempt(false)).toEqual({ kind: 'no_source' });
     expect(await node.attempt()).toEqual({ kind: 'complete', root });
     expect(new Set(node.blobsRead)).toEqual(new Set([config, ...layers]));
+  });
+
+  it('leaves a peer alone that sends another manifest than it was asked for', async () => {
+    const blob = (): Readable => Readable.from([Buffer.alloc(image.manifestBytes.length)]);
+    const derived = digestOf(Buffer.from('repacked'));
+    const node = holder('manifest', { liar: { ...classic, blob, derived } });
+    expect(await node.attempt()).toEqual({ kind: 'complete', root });
+    expect([node.quarantined, node.failures]).toEqual([['liar'], ['liar corrupt']]);
+    expect(node.exported).toEqual([]);
   });
 
   it('finds no source where the peer that announced a repacked form cannot give it', async () => {
