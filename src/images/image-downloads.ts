@@ -1,17 +1,19 @@
 import type { ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 
-import { Inject, Injectable } from '@nestjs/common';
+import { HttpException, Inject, Injectable } from '@nestjs/common';
 
 import { AppConfig } from '../config/app-config.js';
+import { PreheatFailure } from '../domain/errors.js';
 import { closedSignal, sendStream } from '../mirror/send.js';
 import { Uplink } from '../mirror/uplink.js';
-import { imageNotFound, tooManyDownloads } from './image-errors.js';
-import { ImageExports } from './image-exports.js';
+import { imageNotFound, noRoomToExport, tooManyDownloads } from './image-errors.js';
+import { type ImageExport, ImageExports } from './image-exports.js';
 import { ImagesService } from './images.service.js';
 
 const RETRY_AFTER_SECONDS = 5;
 
-/** Answers `GET /images/download`. */
+/** Answers `GET` and `HEAD /images/download`. */
 @Injectable()
 export class ImageDownloads {
   constructor(
@@ -26,22 +28,53 @@ export class ImageDownloads {
     const { image, wanted } = this.images.find(text);
     if (!wanted) throw imageNotFound(image);
     const leave = this.exports.tryEnter();
-    if (!leave) {
-      response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
-      throw tooManyDownloads(this.config.limits.downloadConcurrency);
-    }
     try {
+      if (!leave) throw tooManyDownloads(this.config.limits.downloadConcurrency);
+      const found = await this.exports.find(wanted);
+      if (!found) throw imageNotFound(image);
       const closed = closedSignal(response);
-      const tar = await this.exports.open(wanted, closed);
-      if (!tar) throw imageNotFound(image);
-      response.setHeader('Content-Type', 'application/x-tar');
-      if (tar.sizeBytes !== undefined) response.setHeader('Content-Length', tar.sizeBytes);
-      await sendStream(response, tar.stream, {
+      const tar = await open(found, closed);
+      describe(found, response);
+      await sendStream(response, tar, {
         stallTimeoutMs: this.config.pullingTimeoutMs,
-        beforePiece: (bytes) => this.uplink.take(bytes, closed),
+        beforePiece: (bytes) => {
+          found.touch();
+          return this.uplink.take(bytes, closed);
+        },
       });
+    } catch (error) {
+      if (isForNow(error)) response.setHeader('Retry-After', RETRY_AFTER_SECONDS);
+      throw error;
     } finally {
-      leave();
+      leave?.();
     }
   }
+
+  /** The head alone of what `send` would answer: nothing is exported for it. */
+  async sendHead(text: string, response: ServerResponse): Promise<void> {
+    const { image, wanted } = this.images.find(text);
+    const found = wanted && (await this.exports.find(wanted));
+    if (!found) throw imageNotFound(image);
+    describe(found, response);
+    response.end();
+  }
+}
+
+async function open(found: ImageExport, signal: AbortSignal): Promise<Readable> {
+  try {
+    return await found.open(signal);
+  } catch (error) {
+    const isFull = error instanceof PreheatFailure && error.reason === 'insufficient_disk';
+    throw isFull ? noRoomToExport(error.message) : error;
+  }
+}
+
+function describe({ sizeBytes }: ImageExport, response: ServerResponse): void {
+  response.setHeader('Content-Type', 'application/x-tar');
+  if (sizeBytes !== undefined) response.setHeader('Content-Length', sizeBytes);
+}
+
+/** Refused by what goes on here at the moment. */
+function isForNow(error: unknown): boolean {
+  return error instanceof HttpException && [429, 503].includes(error.getStatus());
 }

@@ -30,6 +30,20 @@ export function registryNotAllowed(registry: string): HttpException {
   );
 }
 
+/** Of several images that are in the runtime alone, one at a time can be had. */
+export function exportUnderWay(): HttpException {
+  return refusal(
+    HttpStatus.TOO_MANY_REQUESTS,
+    'EXPORT_UNDER_WAY',
+    'the runtime is exporting another image, and exports one at a time',
+  );
+}
+
+/** @param message says how much there is, and how much is needed */
+export function noRoomToExport(message: string): HttpException {
+  return refusal(HttpStatus.SERVICE_UNAVAILABLE, 'INSUFFICIENT_DISK', message);
+}
+
 export function tooManyDownloads(limit: number): HttpException {
   return refusal(
     HttpStatus.TOO_MANY_REQUESTS,

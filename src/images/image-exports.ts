@@ -6,17 +6,21 @@ import { AppConfig } from '../config/app-config.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { formatPlatform } from '../domain/platform.js';
 import { RuntimeInventory } from '../preheat/runtime-inventory.js';
-import { runtimeName, type WantedImage } from '../preheat/wanted-image.js';
-import { ImageRuntime } from '../runtime/image-runtime.js';
+import type { WantedImage } from '../preheat/wanted-image.js';
 import { BlobStore } from '../store/blob-store.js';
 import { ImageCatalog } from '../store/image-catalog.js';
+import { StoreSpace } from '../store/store-space.js';
+import { RuntimeExporter } from './runtime-exporter.js';
 import { imageTar, imageTarSize } from './tar/image-tar.js';
 import { planImageTar } from './tar/image-tar-plan.js';
 
+/** An image that can be exported. Nothing is read before it is opened. */
 export interface ImageExport {
-  readonly stream: Readable;
   /** Known when the store has the image. */
   readonly sizeBytes?: number;
+  readonly open: (signal: AbortSignal) => Promise<Readable>;
+  /** Keeps what is being read in the store for another while. */
+  readonly touch: () => void;
 }
 
 /** An image of this node as one tar: from the store where it is complete, else as the runtime exports it. */
@@ -28,8 +32,9 @@ export class ImageExports {
     @Inject(AppConfig) private readonly config: AppConfig,
     private readonly store: BlobStore,
     private readonly catalog: ImageCatalog,
+    private readonly space: StoreSpace,
     private readonly inventory: RuntimeInventory,
-    @Inject(ImageRuntime) private readonly runtime: ImageRuntime,
+    private readonly exporter: RuntimeExporter,
   ) {}
 
   /** A place among the downloads, to be left once; undefined when `DOWNLOAD_API_CONCURRENCY` are taken. */
@@ -44,22 +49,24 @@ export class ImageExports {
   }
 
   /** @returns undefined when neither has it. @throws PreheatFailure `runtime_unreachable`, `runtime_error` */
-  async open(wanted: WantedImage, signal: AbortSignal): Promise<ImageExport | undefined> {
-    const stored = await this.fromStore(wanted, signal);
+  async find(wanted: WantedImage): Promise<ImageExport | undefined> {
+    const stored = await this.inStore(wanted);
     if (stored) return stored;
     if (!(await this.inventory.find(wanted))) return undefined;
-    return { stream: await this.runtime.export(runtimeName(wanted), signal) };
+    return { open: (signal) => this.exporter.open(wanted, signal), touch: () => undefined };
   }
 
-  private async fromStore(
-    { image, platform }: WantedImage,
-    signal: AbortSignal,
-  ): Promise<ImageExport | undefined> {
+  private async inStore({ image, platform }: WantedImage): Promise<ImageExport | undefined> {
     const known = this.catalog.find(image, formatPlatform(platform));
     if (!known) return undefined;
+    // Images are evicted whole: one blob that was asked for holds all of them.
+    const touch = (): void => this.space.touch(known.root);
+    touch();
     try {
       const files = await planImageTar(image, platform, known.derived ?? known.root, this.store);
-      return { stream: imageTar(files, this.store, signal), sizeBytes: imageTarSize(files) };
+      const open = (signal: AbortSignal): Promise<Readable> =>
+        Promise.resolve(imageTar(files, this.store, signal));
+      return { sizeBytes: imageTarSize(files), open, touch };
     } catch (error) {
       // Evicted or deleted meanwhile: the runtime still has it.
       if (error instanceof PreheatFailure && error.reason === 'no_source') return undefined;

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 
-import { Body, Controller, Get, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Get, Head, HttpCode, HttpStatus, Post, Query, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiProduces, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 
 import { Access } from '../common/access.decorator.js';
@@ -50,6 +50,18 @@ export class ImagesController {
     return answer;
   }
 
+  /** Before the route for GET, which Express would take for HEAD as well. */
+  @Head('download')
+  @Access('peer-or-token')
+  @ApiBearerAuth()
+  @ApiOperation({ summary: 'Whether there is something to download, and its size where the store has it.' })
+  @ApiQuery({ name: 'image', example: 'nginx:1.27' })
+  @ApiResponse({ status: 200 })
+  @ApiResponse({ status: 404, description: 'Absent, or named by neither the list nor a request.' })
+  async head(@Query('image') image: unknown, @Res() response: ServerResponse): Promise<void> {
+    await this.downloads.sendHead(single(image), response);
+  }
+
   @Get('download')
   @Access('peer-or-token')
   @ApiBearerAuth()
@@ -65,9 +77,13 @@ export class ImagesController {
   @ApiResponse({ status: 404, description: 'Absent, or named by neither the list nor a request.' })
   @ApiResponse({
     status: 429,
-    description: 'DOWNLOAD_API_CONCURRENCY downloads are under way; see Retry-After.',
+    description:
+      'DOWNLOAD_API_CONCURRENCY downloads are under way, or another export of the runtime; see Retry-After.',
   })
-  @ApiResponse({ status: 503, description: 'The runtime does not answer.' })
+  @ApiResponse({
+    status: 503,
+    description: 'The runtime does not answer, or MIN_FREE_DISK leaves it no room for an export.',
+  })
   async download(@Query('image') image: unknown, @Res() response: ServerResponse): Promise<void> {
     await this.downloads.send(single(image), response);
   }

@@ -9,10 +9,11 @@ import { ImageDownloads } from './image-downloads.js';
 import { ImageExports } from './image-exports.js';
 import { ImagesController } from './images.controller.js';
 import { ImagesService } from './images.service.js';
+import { RuntimeExporter } from './runtime-exporter.js';
 
 @Module({
   imports: [ImageListModule, MirrorModule, PreheatModule, RuntimeModule, StoreModule],
   controllers: [ImagesController],
-  providers: [ImagesService, ImageDownloads, ImageExports],
+  providers: [ImagesService, ImageDownloads, ImageExports, RuntimeExporter],
 })
 export class ImagesModule {}

@@ -8,6 +8,8 @@ export interface RuntimeImage {
   readonly id: Digest;
   /** Digest of the manifest or index that the runtime has for this name, where it knows it. */
   readonly digest?: Digest;
+  /** Bytes that an export takes on the runtime's disk while it lasts; absent where nothing is staged. */
+  readonly stagedBytes?: number;
 }
 
 export interface RuntimeSnapshot {

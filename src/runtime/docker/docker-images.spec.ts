@@ -44,6 +44,13 @@ describe('snapshotOf', () => {
     expect(images.get(`docker.io/library/two@${OTHER}`)).toEqual({ id: ID, digest: OTHER });
   });
 
+  it('says what an export stages: all layers on the classic store, nothing on the containerd store', () => {
+    const listed = [{ Id: ID, RepoTags: ['one:1'], Size: 5000 }];
+    const name = 'docker.io/library/one:1';
+    expect(snapshotOf(listed, CLASSIC).images.get(name)).toEqual({ id: ID, stagedBytes: 5000 });
+    expect(snapshotOf(listed, CONTAINERD).images.get(name)).toEqual({ id: ID, digest: ID });
+  });
+
   it('resolves every repository by the id on the containerd store, whose RepoDigests leave some out', () => {
     const { images, identifiesBy } = snapshotOf(
       [{ Id: ID, RepoTags: ['one:1', `127.0.0.1:5/preheat/n@${ID}`], RepoDigests: null }],

@@ -35,6 +35,8 @@ export const dockerImage = z.object({
   Id: z.string(),
   RepoTags: z.array(z.string()).nullish(),
   RepoDigests: z.array(z.string()).nullish(),
+  /** Bytes of its layers, unpacked. */
+  Size: z.number().nonnegative().nullish(),
 });
 export type DockerImage = z.infer<typeof dockerImage>;
 
@@ -69,7 +71,9 @@ function namesOf(image: DockerImage, id: Digest, { kind }: DockerStore): [string
     }
     const digest =
       reference.digest ?? only(byDigest.filter(sameRepository(reference)).flatMap((r) => r.digest ?? []));
-    return digest === undefined ? [[name, { id }]] : [[name, { id, digest }]];
+    // Its docker save writes all layers to a temporary directory first.
+    const staged = image.Size ? { stagedBytes: image.Size } : {};
+    return [[name, { id, ...(digest === undefined ? {} : { digest }), ...staged }]];
   });
 }
 
