@@ -6,6 +6,7 @@ import { AppConfig } from '../config/app-config.js';
 import type { Digest } from '../domain/digest.js';
 import { MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '../domain/manifest.js';
 import { BlobStore } from '../store/blob-store.js';
+import { StoreSpace } from '../store/store-space.js';
 import { parseByteRange } from './byte-range.js';
 import type { DistributionPath } from './distribution-path.js';
 import { closedSignal, sendBlob } from './send.js';
@@ -13,7 +14,10 @@ import { Uplink } from './uplink.js';
 
 /** Who is asking, as far as the answer depends on it. */
 export interface DistributionClient {
-  /** Bytes to peers go through the uplink's rate and slots; the runtime on loopback is not slowed down. */
+  /**
+   * Bytes to peers and tools go through the uplink's rate and slots, and hold what they are of in the store for ten
+   * minutes; the runtime on loopback is not slowed down, and what it reads is pinned.
+   */
   readonly limited: boolean;
   /** Called with each digest that was asked for and is not in the store. */
   readonly onMissing?: (digest: Digest) => void;
@@ -32,6 +36,7 @@ export class DistributionResponder {
     @Inject(AppConfig) config: AppConfig,
     private readonly store: BlobStore,
     private readonly uplink: Uplink,
+    private readonly space: StoreSpace,
   ) {
     this.stallTimeoutMs = config.pullingTimeoutMs;
   }
@@ -54,7 +59,7 @@ export class DistributionResponder {
       return;
     }
     const found = await (target.kind === 'manifest'
-      ? this.sendManifest(request, response, target.digest)
+      ? this.sendManifest(request, response, target.digest, client)
       : this.sendBlob(request, response, target.digest, client));
     if (found) return;
     client.onMissing?.(target.digest);
@@ -83,14 +88,20 @@ export class DistributionResponder {
     request: IncomingMessage,
     response: ServerResponse,
     digest: Digest,
+    client: DistributionClient,
   ): Promise<boolean> {
-    const bytes = await this.store.readBytes(digest, MAX_MANIFEST_BYTES);
-    const mediaType = bytes && mediaTypeOf(bytes);
-    if (!mediaType) return false;
-    response.setHeader('Docker-Content-Digest', digest);
-    response.setHeader('ETag', `"${digest}"`);
-    this.sendJson(request, response, 200, mediaType, bytes);
-    return true;
+    const size = await this.store.sizeOf(digest);
+    if (size === undefined || size > MAX_MANIFEST_BYTES) return false;
+    return this.inSlot(request, response, digest, client, async (pay) => {
+      const bytes = await this.store.readBytes(digest, MAX_MANIFEST_BYTES);
+      const mediaType = bytes && mediaTypeOf(bytes);
+      if (!mediaType) return false;
+      response.setHeader('Docker-Content-Digest', digest);
+      response.setHeader('ETag', `"${digest}"`);
+      if (request.method !== 'HEAD') await pay(bytes.length);
+      this.sendJson(request, response, 200, mediaType, bytes);
+      return true;
+    });
   }
 
   private async sendBlob(
@@ -101,48 +112,72 @@ export class DistributionResponder {
   ): Promise<boolean> {
     const blob = await this.store.openBlob(digest);
     if (!blob) return false;
-    const leave = client.limited ? this.uplink.tryEnter() : undefined;
     try {
-      if (client.limited && !leave) {
-        response.setHeader('Retry-After', '1');
-        this.refuse(request, response, 429, 'TOOMANYREQUESTS', 'all streams to peers are taken');
+      return await this.inSlot(request, response, digest, client, async (beforePiece) => {
+        response.setHeader('Accept-Ranges', 'bytes');
+        response.setHeader('Docker-Content-Digest', digest);
+        response.setHeader('ETag', `"${digest}"`);
+        // A range is defined for GET alone (RFC 9110, 14.2): HEAD tells the size of the whole blob.
+        const wanted = request.method === 'GET' ? request.headers.range : undefined;
+        const range = parseByteRange(wanted, blob.size);
+        if (range === 'unsatisfiable') {
+          response.setHeader('Content-Range', `bytes */${blob.size}`);
+          this.refuse(request, response, 416, 'RANGE_INVALID', `the blob has ${blob.size} bytes`);
+          return true;
+        }
+        const { start, end } = range ?? { start: 0, end: blob.size };
+        if (range) response.setHeader('Content-Range', `bytes ${start}-${end - 1}/${blob.size}`);
+        response.writeHead(range ? 206 : 200, {
+          'Content-Type': 'application/octet-stream',
+          'Content-Length': end - start,
+        });
+        if (request.method === 'HEAD') response.end();
+        else
+          await sendBlob(
+            response,
+            blob,
+            { start, end },
+            { stallTimeoutMs: this.stallTimeoutMs, beforePiece },
+          );
         return true;
-      }
-      response.setHeader('Accept-Ranges', 'bytes');
-      response.setHeader('Docker-Content-Digest', digest);
-      response.setHeader('ETag', `"${digest}"`);
-      // A range is defined for GET alone (RFC 9110, 14.2): HEAD tells the size of the whole blob.
-      const wanted = request.method === 'GET' ? request.headers.range : undefined;
-      const range = parseByteRange(wanted, blob.size);
-      if (range === 'unsatisfiable') {
-        response.setHeader('Content-Range', `bytes */${blob.size}`);
-        this.refuse(request, response, 416, 'RANGE_INVALID', `the blob has ${blob.size} bytes`);
-        return true;
-      }
-      const { start, end } = range ?? { start: 0, end: blob.size };
-      if (range) response.setHeader('Content-Range', `bytes ${start}-${end - 1}/${blob.size}`);
-      response.writeHead(range ? 206 : 200, {
-        'Content-Type': 'application/octet-stream',
-        'Content-Length': end - start,
       });
-      if (request.method === 'HEAD') {
-        response.end();
-        return true;
-      }
-      const closed = closedSignal(response);
-      await sendBlob(
-        response,
-        blob,
-        { start, end },
-        {
-          stallTimeoutMs: this.stallTimeoutMs,
-          beforePiece: (bytes) => (client.limited ? this.uplink.take(bytes, closed) : undefined),
-        },
-      );
+    } finally {
+      await blob.close();
+    }
+  }
+
+  /**
+   * Answers within one of the uplink's slots, or with 429 when all are taken.
+   * @param answer gets what to await before so many bytes are sent
+   */
+  private async inSlot(
+    request: IncomingMessage,
+    response: ServerResponse,
+    digest: Digest,
+    { limited }: DistributionClient,
+    answer: (beforePiece: (bytes: number) => Promise<void> | void) => Promise<boolean>,
+  ): Promise<boolean> {
+    if (!limited) return answer(() => undefined);
+    this.space.touch(digest);
+    const leave = this.uplink.tryEnter();
+    if (!leave) {
+      response.setHeader('Retry-After', '1');
+      this.refuse(request, response, 429, 'TOOMANYREQUESTS', 'all streams to peers are taken');
+      return true;
+    }
+    const closed = closedSignal(response);
+    try {
+      return await answer((bytes) => {
+        this.space.touch(digest);
+        return this.uplink.take(bytes, closed);
+      });
+    } catch (error) {
+      if (!closed.aborted) throw error;
+      // Whoever asked has gone while it waited: there is nobody to tell.
+      response.destroy();
       return true;
     } finally {
-      leave?.();
-      await blob.close();
+      leave();
     }
   }
 
