@@ -9,7 +9,7 @@ import { KubernetesClient } from '../../src/kubernetes/kubernetes-client.js';
 import { FileLockStore } from '../../src/lock/file/file-lock-store.js';
 import { KubernetesLockStore } from '../../src/lock/kubernetes/kubernetes-lock-store.js';
 import type { LockStore } from '../../src/lock/lock-store.js';
-import { describeWith } from '../support/engines.js';
+import { describeWithCluster } from '../support/kubernetes-cluster.js';
 import { KubernetesLab } from '../support/kubernetes-lab.js';
 import { LockNode } from '../support/lock-node.js';
 
@@ -55,7 +55,7 @@ describe('LockService on a lock file that cannot be written', () => {
   });
 });
 
-describeWith('kubernetes', 'LockService on a ConfigMap that cannot be written', () => {
+describeWithCluster('LockService on a ConfigMap that cannot be written', () => {
   const lab = new KubernetesLab();
   const administrator = process.env['KUBECONFIG'];
   let directory: string;
