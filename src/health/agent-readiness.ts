@@ -23,8 +23,8 @@ export class AgentReadiness implements ReadinessChecks {
     );
   }
 
-  async runtime(): Promise<void> {
-    await this.inventory.snapshot();
+  async runtime(signal: AbortSignal): Promise<void> {
+    await this.inventory.snapshot(signal);
   }
 
   store(signal: AbortSignal): Promise<void> {

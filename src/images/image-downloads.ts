@@ -30,9 +30,9 @@ export class ImageDownloads {
     const leave = this.exports.tryEnter();
     try {
       if (!leave) throw tooManyDownloads(this.config.limits.downloadConcurrency);
-      const found = await this.exports.find(wanted);
-      if (!found) throw imageNotFound(image);
       const closed = closedSignal(response);
+      const found = await this.exports.find(wanted, closed);
+      if (!found) throw imageNotFound(image);
       const tar = await open(found, closed);
       describe(found, response);
       await sendStream(response, tar, {
@@ -53,7 +53,7 @@ export class ImageDownloads {
   /** The head alone of what `send` would answer: nothing is exported for it. */
   async sendHead(text: string, response: ServerResponse): Promise<void> {
     const { image, wanted } = this.images.find(text);
-    const found = wanted && (await this.exports.find(wanted));
+    const found = wanted && (await this.exports.find(wanted, closedSignal(response)));
     if (!found) throw imageNotFound(image);
     describe(found, response);
     response.end();

@@ -61,7 +61,7 @@ describe('ImageExports', () => {
 
   it('reads what the store has, with its size, and holds it there from the question on', async () => {
     await storeImage();
-    const found = await exports.find(WANTED);
+    const found = await exports.find(WANTED, SIGNAL);
     expect(touched).toEqual([root]);
     const tar = await buffer(await found!.open(SIGNAL));
     expect(tar.length).toBe(found!.sizeBytes);
@@ -70,17 +70,17 @@ describe('ImageExports', () => {
   });
 
   it('asks the runtime for what the store has not, or not any more', async () => {
-    const found = await exports.find(WANTED);
+    const found = await exports.find(WANTED, SIGNAL);
     expect(found?.sizeBytes).toBeUndefined();
     expect((await buffer(await found!.open(SIGNAL))).toString()).toBe('by the runtime');
     await storeImage();
     await new StoreInventory(files.layout).remove(root);
-    expect((await exports.find(WANTED))?.sizeBytes).toBeUndefined();
+    expect((await exports.find(WANTED, SIGNAL))?.sizeBytes).toBeUndefined();
   });
 
   it('finds nothing where neither has it', async () => {
     inRuntime = false;
-    expect(await exports.find(WANTED)).toBeUndefined();
+    expect(await exports.find(WANTED, SIGNAL)).toBeUndefined();
   });
 
   it('has as many places as it may, and each to leave once', () => {

@@ -49,11 +49,11 @@ export class ImageExports {
   }
 
   /** @returns undefined when neither has it. @throws PreheatFailure `runtime_unreachable`, `runtime_error` */
-  async find(wanted: WantedImage): Promise<ImageExport | undefined> {
+  async find(wanted: WantedImage, signal: AbortSignal): Promise<ImageExport | undefined> {
     const stored = await this.inStore(wanted);
     if (stored) return stored;
-    if (!(await this.inventory.find(wanted))) return undefined;
-    return { open: (signal) => this.exporter.open(wanted, signal), touch: () => undefined };
+    if (!(await this.inventory.find(wanted, signal))) return undefined;
+    return { open: (opened) => this.exporter.open(wanted, opened), touch: () => undefined };
   }
 
   private async inStore({ image, platform }: WantedImage): Promise<ImageExport | undefined> {

@@ -4,6 +4,7 @@ import { Body, Controller, Get, Head, HttpCode, HttpStatus, Post, Query, Res } f
 import { ApiBearerAuth, ApiOperation, ApiProduces, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 
 import { Access } from '../common/access.decorator.js';
+import { closedSignal } from '../mirror/send.js';
 import { ImageDownloads } from './image-downloads.js';
 import { imageRequired } from './image-errors.js';
 import { ImageCheckDto, ImagesDto, PreheatAcceptedDto, PreheatRequestDto } from './images.dto.js';
@@ -45,7 +46,7 @@ export class ImagesController {
     @Query('image') image: unknown,
     @Res({ passthrough: true }) response: ServerResponse,
   ): Promise<ImageCheckDto> {
-    const answer = await this.images.check(single(image));
+    const answer = await this.images.check(single(image), closedSignal(response));
     response.statusCode = answer.exists ? HttpStatus.OK : HttpStatus.NOT_FOUND;
     return answer;
   }

@@ -37,9 +37,9 @@ export class ImagesService {
   }
 
   /** @throws InvalidInputError, PreheatFailure `runtime_unreachable` */
-  async check(text: string): Promise<ImageCheckDto> {
+  async check(text: string, signal: AbortSignal): Promise<ImageCheckDto> {
     const { image, wanted } = this.find(text);
-    const found = wanted && (await this.inventory.find(wanted));
+    const found = wanted && (await this.inventory.find(wanted, signal));
     if (!found) return { image, exists: false };
     return { image, exists: true, id: found.id, ...(found.digest ? { digest: found.digest } : {}) };
   }

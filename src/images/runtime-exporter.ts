@@ -42,7 +42,7 @@ export class RuntimeExporter {
       leave();
     };
     try {
-      room = await this.reserve(wanted);
+      room = await this.reserve(wanted, signal);
       const stream = await this.runtime.export(runtimeName(wanted), signal);
       if (stream.closed) end();
       else stream.once('close', end);
@@ -53,8 +53,8 @@ export class RuntimeExporter {
     }
   }
 
-  private async reserve(wanted: WantedImage): Promise<Pin | undefined> {
-    const { images, rootDirectory } = await this.inventory.snapshot();
+  private async reserve(wanted: WantedImage, signal: AbortSignal): Promise<Pin | undefined> {
+    const { images, rootDirectory } = await this.inventory.snapshot(signal);
     const stagedBytes = images.get(runtimeName(wanted))?.stagedBytes;
     if (rootDirectory === undefined || stagedBytes === undefined) return undefined;
     return this.space.reserve(wanted.image, { directory: rootDirectory, sizeBytes: stagedBytes });

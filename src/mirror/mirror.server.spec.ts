@@ -54,7 +54,7 @@ describe('MirrorServer', () => {
       limits: { downloadRateBytesPerSecond: 0 },
     } as unknown as AppConfig;
     const uplink = new Uplink(settings, systemClock, {} as PreheatMetrics);
-    mirror = new MirrorServer(settings, new DistributionResponder(settings, files.store, uplink));
+    mirror = new MirrorServer(settings, new DistributionResponder(settings, files.store, uplink, files.space));
     await mirror.listen();
     session = mirror.open(digestOf(manifest));
   });

@@ -7,6 +7,7 @@ import { ListedImages } from './listed-images.js';
 import type { RuntimeInventory } from './runtime-inventory.js';
 import type { WantedImages } from './wanted-images.js';
 
+const SIGNAL = new AbortController().signal;
 const NAME = 'docker.io/library/app:1';
 const CONFIG = `sha256:${'c'.repeat(64)}` as const;
 const INDEX = `sha256:${'1'.repeat(64)}` as const;
@@ -46,19 +47,19 @@ describe('ListedImages', () => {
     ['its manifest or index, of one that knows it by that', 'manifest', { id: INDEX }, { manifest: INDEX }],
   ] as const)('names an image by %s', async (_, identifiesBy, image, holding) => {
     const view = listedImages(identifiesBy, { [NAME]: image });
-    expect(await view.present([NAME])).toEqual(new Map([[NAME, holding]]));
+    expect(await view.present([NAME], SIGNAL)).toEqual(new Map([[NAME, holding]]));
   });
 
   it('says nothing of images that nobody named, or that the runtime has not', async () => {
     const other = 'docker.io/library/other:1';
     const view = listedImages('config', { [other]: { id: CONFIG } });
-    expect(await view.present([NAME, other])).toEqual(new Map());
+    expect(await view.present([NAME, other], SIGNAL)).toEqual(new Map());
   });
 
   it('says what the store has, which is what an export would be', async () => {
     const view = listedImages('config', { [NAME]: { id: CONFIG } }, { root: EARLIER });
-    expect(await view.present([NAME])).toEqual(new Map([[NAME, { manifest: EARLIER }]]));
+    expect(await view.present([NAME], SIGNAL)).toEqual(new Map([[NAME, { manifest: EARLIER }]]));
     const repacked = listedImages('config', { [NAME]: { id: CONFIG } }, { root: EARLIER, derived: INDEX });
-    expect(await repacked.present([NAME])).toEqual(new Map([[NAME, { config: CONFIG }]]));
+    expect(await repacked.present([NAME], SIGNAL)).toEqual(new Map([[NAME, { config: CONFIG }]]));
   });
 });

@@ -17,8 +17,11 @@ export class ListedImages implements RuntimeView {
     private readonly catalog: ImageCatalog,
   ) {}
 
-  async present(images: readonly string[]): Promise<ReadonlyMap<string, RuntimeHolding>> {
-    const snapshot = await this.inventory.snapshot();
+  async present(
+    images: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, RuntimeHolding>> {
+    const snapshot = await this.inventory.snapshot(signal);
     const present = new Map<string, RuntimeHolding>();
     for (const image of images) {
       const wanted = this.wanted.find(image);

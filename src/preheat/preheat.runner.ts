@@ -25,7 +25,7 @@ export class PreheatRunner {
   async run(wanted: WantedImage, signal: AbortSignal): Promise<void> {
     for (let failures = 0; ;) {
       try {
-        if (await this.isReady(wanted)) return;
+        if (await this.isReady(wanted, signal)) return;
         await this.tryOnce(wanted, signal);
         return;
       } catch (error) {
@@ -36,14 +36,14 @@ export class PreheatRunner {
     }
   }
 
-  private async isReady(wanted: WantedImage): Promise<boolean> {
-    if (!(await this.inventory.find(wanted))) return false;
+  private async isReady(wanted: WantedImage, signal: AbortSignal): Promise<boolean> {
+    if (!(await this.inventory.find(wanted, signal))) return false;
     this.status.enter(keyOf(wanted), 'ready');
     return true;
   }
 
   private async tryOnce(wanted: WantedImage, signal: AbortSignal): Promise<void> {
-    const session = this.sessions.open(wanted, await this.inventory.snapshot());
+    const session = this.sessions.open(wanted, await this.inventory.snapshot(signal));
     try {
       const message = await session.withinDeadline(signal, (limited) =>
         this.preheater.preheat(session, limited),

@@ -58,8 +58,8 @@ export class PreheatScheduler {
     this.stopping.abort(new Error('the agent is stopping'));
     this.unsubscribe?.();
     if (this.timers.doesExist('interval', INTERVAL_NAME)) this.timers.deleteInterval(INTERVAL_NAME);
-    await this.running;
-    await this.preheat.stop();
+    // Together: a check that waits for a runtime which hangs must not keep the tasks from giving their locks back.
+    await Promise.all([this.preheat.stop(), this.running]);
   }
 
   private async run(): Promise<void> {

@@ -40,7 +40,7 @@ export class PreheatService {
     await this.dropUnwanted(wanted);
     for (const image of wanted)
       if (!this.status.get(keyOf(image))) this.status.enter(keyOf(image), 'pending');
-    const snapshot = await this.look(wanted);
+    const snapshot = await this.look(wanted, signal);
     if (!snapshot || this.stopped) return;
     for (const image of wanted) {
       if (this.tasks.has(taskKey(image))) continue;
@@ -63,10 +63,14 @@ export class PreheatService {
   }
 
   /** Undefined when the runtime does not answer; every image that nobody is working on then says so. */
-  private async look(wanted: readonly WantedImage[]): Promise<RuntimeSnapshot | undefined> {
+  private async look(
+    wanted: readonly WantedImage[],
+    signal: AbortSignal,
+  ): Promise<RuntimeSnapshot | undefined> {
     try {
-      return await this.inventory.snapshot();
+      return await this.inventory.snapshot(signal);
     } catch (error) {
+      signal.throwIfAborted();
       const reason = error instanceof PreheatFailure ? error.reason : 'runtime_error';
       for (const image of wanted) {
         if (!this.tasks.has(taskKey(image)))
