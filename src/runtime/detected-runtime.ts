@@ -45,6 +45,10 @@ export class DetectedRuntime implements ImageRuntime, RepoDigestRestorer {
     return (await this.detect(signal)).export(name, signal);
   }
 
+  async restoreLocally(name: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.detect(signal)).restoreLocally(name, signal);
+  }
+
   async restore(name: string, signal: AbortSignal): Promise<void> {
     await (await this.detect(signal)).restore(name, signal);
   }

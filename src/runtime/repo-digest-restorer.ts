@@ -4,10 +4,17 @@
  */
 export interface RepoDigestRestorer {
   /**
-   * Makes `name` resolve; where it does already, nothing is asked of anyone. The image must be there under another name.
+   * Makes `name` resolve, if that takes no question to a registry.
    * @param name `registry/repository@digest`
-   * @throws PreheatFailure `not_found` or `registry_error` when the registry does not give the manifest, and as every
-   *   method of `ImageRuntime`
+   * @returns whether it does
+   */
+  restoreLocally(name: string, signal: AbortSignal): Promise<boolean>;
+
+  /**
+   * The same, asking the registry where it must; where the name resolves already, nothing is asked of anyone. The image
+   * must be there under another name.
+   * @throws PreheatFailure `not_found`, `unauthorized`, `rate_limited` or `registry_error` when the registry does not give
+   *   the manifest, and as every method of `ImageRuntime`
    */
   restore(name: string, signal: AbortSignal): Promise<void>;
 }

@@ -89,6 +89,11 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
   }
 
   /** Unlike Docker, a layout gives any name to what it has. */
+  async restoreLocally(name: string, signal: AbortSignal): Promise<boolean> {
+    await this.restore(name, signal);
+    return true;
+  }
+
   restore(name: string, signal: AbortSignal): Promise<void> {
     return this.attempt(async () => {
       const { digest } = parseImageReference(name);

@@ -39,6 +39,29 @@ export function engineFailure(explanation: string, name?: string): PreheatFailur
   return new PreheatFailure(reasonOfText(explanation), `Docker: ${presentable(explanation, name)}`);
 }
 
+/**
+ * What it means that the engine could not read a manifest from its registry. Its words may hold what the registry said,
+ * which is not for our messages; all else is left as it is.
+ */
+export function restoreFailure(error: unknown, name: string): unknown {
+  const status = statusOf(error);
+  if (status === undefined && !(error instanceof PreheatFailure && error.reason === 'runtime_error'))
+    return error;
+  return new PreheatFailure(
+    registryReason(status, messageOf(error)),
+    `Docker could not read the manifest of ${name} from its registry`,
+    { cause: messageOf(error) },
+  );
+}
+
+/** A refused password may come as a 404, too: Docker does not tell "no such repository" and "not for you" apart. */
+function registryReason(status: number | undefined, text: string): FailureReason {
+  if (/toomanyrequests|too many requests/i.test(text)) return 'rate_limited';
+  if (status === 401 || status === 403 || /unauthorized|authentication required/i.test(text))
+    return 'unauthorized';
+  return status === 404 ? 'not_found' : 'registry_error';
+}
+
 function reasonOfText(text: string): FailureReason {
   if (/no space left on device|disk quota exceeded/i.test(text)) return 'insufficient_disk';
   const platform =

@@ -124,6 +124,33 @@ describe('DockerService', () => {
     });
   });
 
+  it.each([
+    [401, 'unauthorized: authentication required', 'unauthorized'],
+    [500, 'Head "https://r/v2/": unauthorized: authentication required', 'unauthorized'],
+    [404, 'manifest unknown', 'not_found'],
+    [500, 'toomanyrequests: You have reached your pull rate limit', 'rate_limited'],
+    [500, 'dial tcp: connection refused', 'registry_error'],
+  ])('says why a registry did not let it restore a digest: %i %s', async (status, message, reason) => {
+    const refusal: RequestListener = (_request, response) =>
+      void response.writeHead(status).end(JSON.stringify({ message }));
+    const docker = await service({ '/images/create': refusal });
+    const error: unknown = await docker
+      .restore(`example.org/app@${DIGEST}`, signal)
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ reason });
+    expect(String(error)).not.toContain(message);
+  });
+
+  it('tells whether a digest resolves without asking its registry', async () => {
+    const name = `example.org/app@${DIGEST}`;
+    expect(await (await service({})).restoreLocally(name, signal)).toBe(false);
+    server.close();
+    expect(
+      await (await service({ [`/images/${name}/json`]: json(IMAGE) })).restoreLocally(name, signal),
+    ).toBe(true);
+    expect(asked).toEqual([`GET /images/${name}/json`, `GET /images/${name}/json`]);
+  });
+
   it.each(['unix:///nonexistent/docker.sock', 'tcp://127.0.0.1:1', 'ssh://somewhere', '::nonsense::'])(
     'cannot be reached at %s',
     async (host) => {

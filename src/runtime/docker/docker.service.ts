@@ -5,14 +5,14 @@ import { Inject, Injectable, Optional } from '@nestjs/common';
 import { z } from 'zod';
 
 import { Clock } from '../../common/clock.js';
-import { InvalidInputError, messageOf, PreheatFailure } from '../../domain/errors.js';
+import { InvalidInputError, PreheatFailure } from '../../domain/errors.js';
 import { parseImageReference, repositoryName } from '../../domain/image-reference.js';
 import { CoalescedCall } from '../coalesced-call.js';
 import type { ImageRuntime, RuntimeSnapshot } from '../image-runtime.js';
 import { RegistryAuth, type RegistryCredentials } from '../registry-auth.js';
 import type { RepoDigestRestorer } from '../repo-digest-restorer.js';
 import { DockerClient } from './docker-client.js';
-import { dockerFailure, engineFailure, statusOf } from './docker-error.js';
+import { dockerFailure, engineFailure, restoreFailure, statusOf } from './docker-error.js';
 import { dockerImage, dockerInfo, type DockerStore, snapshotOf } from './docker-images.js';
 import { readPullProgress } from './pull-progress.js';
 import { TarEndCheck } from './tar-end-check.js';
@@ -89,6 +89,10 @@ export class DockerService implements ImageRuntime, RepoDigestRestorer {
     }, signal);
   }
 
+  restoreLocally(name: string, signal: AbortSignal): Promise<boolean> {
+    return this.attempt(() => this.exists(name, signal), signal);
+  }
+
   async restore(name: string, signal: AbortSignal): Promise<void> {
     await this.attempt(async () => {
       if (await this.exists(name, signal)) return;
@@ -97,7 +101,7 @@ export class DockerService implements ImageRuntime, RepoDigestRestorer {
         await this.pullFrom(name, credentials, signal);
       } catch (error) {
         signal.throwIfAborted();
-        throw registryFailure(error, name);
+        throw restoreFailure(error, name);
       }
     }, signal);
   }
@@ -160,16 +164,4 @@ export class DockerService implements ImageRuntime, RepoDigestRestorer {
       throw failure;
     }
   }
-}
-
-/** The engine's words may hold what the registry said, which is not for our messages. */
-function registryFailure(error: unknown, name: string): unknown {
-  const status = statusOf(error);
-  if (status === undefined && !(error instanceof PreheatFailure && error.reason === 'runtime_error'))
-    return error;
-  return new PreheatFailure(
-    status === 404 ? 'not_found' : 'registry_error',
-    `Docker could not read the manifest of ${name} from its registry`,
-    { cause: messageOf(error) },
-  );
 }
