@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm';
 
 import { parseDigest } from './digest.js';
-import { InvalidInputError, messageOf, PreheatFailure, reasonOf } from './errors.js';
+import { asPreheatFailure, InvalidInputError, messageOf, PreheatFailure, reasonOf } from './errors.js';
 import { farthest, isRegistryReason } from './preheat-state.js';
 
 describe('errors', () => {
@@ -25,6 +25,15 @@ describe('errors', () => {
     expect(messageOf('text')).toBe('text');
     expect(messageOf(undefined)).toBe('undefined');
     expect(messageOf(null)).toBe('null');
+  });
+
+  it('become one of the reasons of the contract', () => {
+    const failure = new PreheatFailure('corrupt', 'x');
+    expect(asPreheatFailure(failure)).toBe(failure);
+    expect(asPreheatFailure(new Error('y'))).toMatchObject({
+      reason: 'runtime_error',
+      message: 'unexpected: y',
+    });
   });
 
   it('stand for a reason, or for the fallback', () => {

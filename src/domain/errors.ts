@@ -45,6 +45,12 @@ export class PreheatFailure extends AppError {
   }
 }
 
+/** Anything thrown, as one of the reasons of the contract. */
+export function asPreheatFailure(error: unknown): PreheatFailure {
+  if (error instanceof PreheatFailure) return error;
+  return new PreheatFailure('runtime_error', `unexpected: ${messageOf(error)}`, { cause: error });
+}
+
 /** The message of anything thrown, for logs. */
 export function messageOf(error: unknown): string {
   // By shape: an error of another realm (a worker, a VM) is no instance of this one's Error.

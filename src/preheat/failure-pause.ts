@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 
 import { backoffMs } from '../common/backoff.js';
 import { Clock } from '../common/clock.js';
-import { messageOf, PreheatFailure } from '../domain/errors.js';
+import { asPreheatFailure } from '../domain/errors.js';
 import { isRegistryReason } from '../domain/preheat-state.js';
 import { LockService } from '../lock/lock.service.js';
 import { DigestResolver } from './digest-resolver.js';
@@ -30,14 +30,10 @@ export class FailurePause {
    * @param failures tries of this image that have failed so far
    */
   async after(wanted: WantedImage, error: unknown, failures: number, signal: AbortSignal): Promise<void> {
-    const { reason, message, retryAfterMs } =
-      error instanceof PreheatFailure
-        ? error
-        : new PreheatFailure('runtime_error', `unexpected: ${messageOf(error)}`, { cause: error });
-    const delayMs = Math.max(retryAfterMs ?? 0, backoffMs(failures, RETRY));
-    const retryAt = new Date(this.clock.wallMs() + delayMs).toISOString();
-    this.status.enter(keyOf(wanted), 'failed', { reason, message, retryAt });
-    if (isRegistryReason(reason)) await this.whileRecorded(wanted, delayMs, signal);
+    const failure = asPreheatFailure(error);
+    const delayMs = Math.max(failure.retryAfterMs ?? 0, backoffMs(failures, RETRY));
+    this.status.fail(keyOf(wanted), failure, delayMs);
+    if (isRegistryReason(failure.reason)) await this.whileRecorded(wanted, delayMs, signal);
     else await this.clock.sleep(delayMs, signal);
   }
 

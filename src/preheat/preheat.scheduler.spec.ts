@@ -1,11 +1,16 @@
 import { setImmediate } from 'node:timers/promises';
 
+import { Logger } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 
 import type { AppConfig } from '../config/app-config.js';
 import type { ImageListService } from '../image-list/image-list.service.js';
 import { PreheatScheduler } from './preheat.scheduler.js';
 import type { PreheatService } from './preheat.service.js';
+
+beforeAll(() => {
+  Logger.overrideLogger(false);
+});
 
 describe('PreheatScheduler', () => {
   /** The checks so far; a test ends them. */
@@ -27,7 +32,7 @@ describe('PreheatScheduler', () => {
       },
     };
     const preheat: Pick<PreheatService, 'check' | 'stop'> = {
-      check: (signal) =>
+      check: (_periodMs, signal) =>
         new Promise((resolve, reject) => {
           checks.push({ signal, end: (error) => (error ? reject(error) : resolve()) });
         }),

@@ -64,7 +64,7 @@ export class PreheatScheduler {
 
   private async run(): Promise<void> {
     try {
-      await this.preheat.check(this.stopping.signal);
+      await this.preheat.check(this.config.intervalMs, this.stopping.signal);
     } catch (error) {
       if (!this.stopping.signal.aborted) this.logger.error({ error: messageOf(error) }, 'a check failed');
     }

@@ -1,4 +1,5 @@
 import { VirtualClock } from '../../test/support/virtual-clock.js';
+import { PreheatFailure } from '../domain/errors.js';
 import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import { StatusStore } from './status.store.js';
 
@@ -40,6 +41,17 @@ describe('StatusStore', () => {
     store.enter(image, 'resolving');
     expect(store.get(image)).not.toHaveProperty('reason');
     expect(store.get(image)).not.toHaveProperty('retryAt');
+  });
+
+  it('says when a failed image is tried again', () => {
+    store.fail(image, new PreheatFailure('not_found', 'no such tag'), 60_000);
+    const retryAt = new Date(clock.wallMs() + 60_000).toISOString();
+    expect(store.get(image)).toMatchObject({
+      state: 'failed',
+      reason: 'not_found',
+      message: 'no such tag',
+      retryAt,
+    });
   });
 
   it('logs a repeated failure again only after ten minutes, and its tries in between not at all', async () => {

@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 
 import { Clock } from '../common/clock.js';
+import type { PreheatFailure } from '../domain/errors.js';
 import type { PreheatState } from '../domain/preheat-state.js';
 import type { ImageKey } from '../lock/image-key.js';
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
@@ -44,6 +45,16 @@ export class StatusStore {
     this.metrics.state(image, state);
     if (details.drift !== undefined) this.metrics.drift(image, details.drift);
     if (this.isNews(key, before, status)) this.log(status);
+  }
+
+  /** Enters `failed`, with the time of the next try. */
+  fail(
+    key: ImageKey,
+    { reason, message }: Pick<PreheatFailure, 'reason' | 'message'>,
+    retryInMs: number,
+  ): void {
+    const retryAt = new Date(this.clock.wallMs() + retryInMs).toISOString();
+    this.enter(key, 'failed', { reason, message, retryAt });
   }
 
   /** Adds details without a change of state. */

@@ -24,14 +24,21 @@ export class Upkeep {
     private readonly metrics: PreheatMetrics,
   ) {}
 
+  /** Tells the store what is wanted, before anything is fetched that needs room: what is not goes first. */
+  protectWanted(): void {
+    this.space.setListed(new Set(this.wanted.all().map(({ image }) => image)));
+  }
+
+  /** Takes left-over names of pulls away, where the image has another one. */
+  async sweepNames(signal: AbortSignal): Promise<void> {
+    await this.loopbackNames.sweep((name) => this.mirror.isInUse(name), signal);
+  }
+
   async tidy(snapshot: RuntimeSnapshot, signal: AbortSignal): Promise<void> {
-    const wanted = this.wanted.all();
-    this.space.setListed(new Set(wanted.map(({ image }) => image)));
     try {
       this.metrics.storeBytes(await this.space.usedBytes());
-      if (this.loopbackNames.in(snapshot).length > 0)
-        await this.loopbackNames.sweep((name) => this.mirror.isInUse(name), signal);
-      await this.lock.prune(wanted.map(keyOf), signal);
+      if (this.loopbackNames.in(snapshot).length > 0) await this.sweepNames(signal);
+      await this.lock.prune(this.wanted.all().map(keyOf), signal);
     } catch (error) {
       signal.throwIfAborted();
       this.logger.warn(

@@ -24,6 +24,7 @@ export function runtimeName({ image, reference }: Pick<WantedImage, 'image' | 'r
   return reference.digest === undefined ? image : digestName(reference, reference.digest);
 }
 
-export function isSameImage(left: WantedImage, right: WantedImage): boolean {
-  return left.image === right.image && formatPlatform(left.platform) === formatPlatform(right.platform);
+/** One and the same for all entries and requests of an image on a platform. */
+export function idOf({ image, platform }: Pick<WantedImage, 'image' | 'platform'>): string {
+  return `${image} ${formatPlatform(platform)}`;
 }

@@ -4,73 +4,117 @@ import { AppConfig } from '../config/app-config.js';
 import { InvalidInputError } from '../domain/errors.js';
 import { formatReference, type ImageReference } from '../domain/image-reference.js';
 import { formatPlatform } from '../domain/platform.js';
+import type { ImageListEntry } from '../image-list/image-list.js';
 import { ImageListService } from '../image-list/image-list.service.js';
-import { isSameImage, type WantedImage } from './wanted-image.js';
+import { idOf, type WantedImage } from './wanted-image.js';
 
-/** Requests that are remembered; finished ones make room for new ones. */
+/** Requests that are remembered; fulfilled ones make room for new ones. */
 const MAX_REQUESTS = 1000;
+
+interface Request {
+  readonly wanted: WantedImage;
+  /** The image was ready once: it is not fetched again when somebody removes it. */
+  readonly fulfilled: boolean;
+}
+
+/** What is wanted, as of one list and one set of requests. */
+interface Index {
+  readonly entries: readonly ImageListEntry[];
+  readonly all: readonly WantedImage[];
+  readonly listed: ReadonlySet<string>;
+  readonly byName: ReadonlyMap<string, readonly WantedImage[]>;
+}
 
 /** What this node is to have: its list, and what was asked for by request. Nobody may ask about anything else. */
 @Injectable()
 export class WantedImages {
-  private requests: WantedImage[] = [];
+  private readonly requests = new Map<string, Request>();
+  private index: Index | undefined;
 
   constructor(
-    @Inject(AppConfig) private readonly config: AppConfig,
+    @Inject(AppConfig) private readonly config: Pick<AppConfig, 'platform' | 'pullingTimeoutMs'>,
     private readonly list: ImageListService,
   ) {}
 
   /** By priority; of an image that is both listed and requested the list's entry counts. */
   all(): readonly WantedImage[] {
-    const listed = this.listed();
-    const requested = this.requests.filter((request) => !listed.some((entry) => isSameImage(entry, request)));
-    return [...listed, ...requested].sort((left, right) => right.priority - left.priority);
-  }
-
-  listed(): WantedImage[] {
-    return this.list.snapshot.entries.map(({ image, reference, platform, priority, timeoutMs }) => {
-      return { image, reference, platform, priority, timeoutMs: timeoutMs ?? this.config.pullingTimeoutMs };
-    });
+    return this.current().all;
   }
 
   /** The wanted image of this canonical name; the node's own platform first. */
   find(image: string): WantedImage | undefined {
-    const found = this.all().filter((wanted) => wanted.image === image);
+    const found = this.current().byName.get(image);
     const own = formatPlatform(this.config.platform);
-    return found.find(({ platform }) => formatPlatform(platform) === own) ?? found[0];
-  }
-
-  isListed(wanted: WantedImage): boolean {
-    return this.listed().some((entry) => isSameImage(entry, wanted));
+    return found?.find(({ platform }) => formatPlatform(platform) === own) ?? found?.[0];
   }
 
   /**
-   * Remembers a request.
-   * @param isFinished tells which earlier requests may be forgotten
+   * Remembers a request; a fulfilled one for the same image begins anew.
    * @throws InvalidInputError `TOO_MANY_REQUESTED_IMAGES`
    */
-  request(references: readonly ImageReference[], isFinished: (wanted: WantedImage) => boolean): void {
-    const added = references.map((reference): WantedImage => {
-      const { platform, pullingTimeoutMs } = this.config;
-      return {
-        image: formatReference(reference),
-        reference,
-        platform,
-        priority: 0,
-        timeoutMs: pullingTimeoutMs,
-      };
-    });
-    let kept = this.requests.filter((request) => !added.some((other) => isSameImage(other, request)));
-    for (const request of kept) {
-      if (kept.length + added.length <= MAX_REQUESTS) break;
-      if (isFinished(request)) kept = kept.filter((other) => other !== request);
+  request(references: readonly ImageReference[]): void {
+    const { platform, pullingTimeoutMs } = this.config;
+    const added = new Map(
+      references.map((reference): [string, WantedImage] => {
+        const image = formatReference(reference);
+        const wanted = { image, reference, platform, priority: 0, timeoutMs: pullingTimeoutMs };
+        return [idOf(wanted), wanted];
+      }),
+    );
+    this.makeRoom(added);
+    for (const [id, wanted] of added) {
+      this.requests.delete(id);
+      this.requests.set(id, { wanted, fulfilled: false });
     }
-    if (kept.length + added.length > MAX_REQUESTS) {
+    this.index = undefined;
+  }
+
+  /** The image is ready: if it is wanted by request alone, that was it. */
+  fulfil(wanted: WantedImage): void {
+    const request = this.requests.get(idOf(wanted));
+    if (request && !request.fulfilled) this.requests.set(idOf(wanted), { ...request, fulfilled: true });
+  }
+
+  /** Whether the image was ready before, and nobody wants it to be so again. */
+  isFulfilled(wanted: WantedImage): boolean {
+    const id = idOf(wanted);
+    return !this.current().listed.has(id) && this.requests.get(id)?.fulfilled === true;
+  }
+
+  /** Forgets a request. */
+  withdraw(wanted: WantedImage): void {
+    if (this.requests.delete(idOf(wanted))) this.index = undefined;
+  }
+
+  private makeRoom(added: ReadonlyMap<string, WantedImage>): void {
+    const others = [...this.requests].filter(([id]) => !added.has(id));
+    const excess = others.length + added.size - MAX_REQUESTS;
+    const fulfilled = others.filter(([, request]) => request.fulfilled);
+    if (excess > fulfilled.length) {
       throw new InvalidInputError(
         'TOO_MANY_REQUESTED_IMAGES',
-        `${kept.length} requested images are not ready yet; ${MAX_REQUESTS} are accepted at a time`,
+        `${others.length - fulfilled.length} requested images are not ready yet; ${MAX_REQUESTS} are accepted at a time`,
       );
     }
-    this.requests = [...kept, ...added];
+    for (const [id] of fulfilled.slice(0, Math.max(0, excess))) this.requests.delete(id);
+  }
+
+  private current(): Index {
+    const { entries } = this.list.snapshot;
+    if (this.index?.entries !== entries) this.index = this.build(entries);
+    return this.index;
+  }
+
+  private build(entries: readonly ImageListEntry[]): Index {
+    const { pullingTimeoutMs } = this.config;
+    const listed = entries.map(
+      ({ image, reference, platform, priority, timeoutMs = pullingTimeoutMs }): WantedImage => {
+        return { image, reference, platform, priority, timeoutMs };
+      },
+    );
+    const ids = new Set(listed.map(idOf));
+    const requested = [...this.requests].filter(([id]) => !ids.has(id)).map(([, { wanted }]) => wanted);
+    const all = [...listed, ...requested].sort((left, right) => right.priority - left.priority);
+    return { entries, all, listed: ids, byName: Map.groupBy(all, ({ image }) => image) };
   }
 }
