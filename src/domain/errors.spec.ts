@@ -2,7 +2,7 @@ import { runInNewContext } from 'node:vm';
 
 import { parseDigest } from './digest.js';
 import { asPreheatFailure, InvalidInputError, messageOf, PreheatFailure, reasonOf } from './errors.js';
-import { farthest, isRegistryReason } from './preheat-state.js';
+import { FAILURE_REASONS, farthest, isRegistryReason } from './preheat-state.js';
 
 describe('errors', () => {
   it('have a stable code, the name of their class and their cause', () => {
@@ -44,7 +44,15 @@ describe('errors', () => {
 
 describe('states and sources', () => {
   it('know which failures are shared and which source is farther', () => {
-    expect([isRegistryReason('not_found'), isRegistryReason('store_full')]).toEqual([true, false]);
+    expect(FAILURE_REASONS.filter(isRegistryReason)).toEqual([
+      'not_found',
+      'unauthorized',
+      'rate_limited',
+      'registry_unreachable',
+      'registry_error',
+      'corrupt',
+      'timeout',
+    ]);
     expect([farthest('peer', 'archive'), farthest('store', 'registry')]).toEqual(['peer', 'registry']);
   });
 });

@@ -19,20 +19,25 @@ export const FAILURE_REASONS = [
 ] as const;
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 
-/** Reasons that are the registry's doing: one node meets them for all, so they are shared through the record. */
+/**
+ * Reasons that are the registry's doing when a lock holder meets them: one node meets them for all, so they are shared
+ * through the record. A damaged blob and a stalled read are among them: the next to read it would meet the same.
+ */
 const REGISTRY_REASONS: ReadonlySet<FailureReason> = new Set([
   'not_found',
   'unauthorized',
   'rate_limited',
   'registry_unreachable',
   'registry_error',
+  'corrupt',
+  'timeout',
 ]);
 
 export function isRegistryReason(reason: FailureReason): boolean {
   return REGISTRY_REASONS.has(reason);
 }
 
-/** The life of an image on one node, in order; `failed` may follow any but `ready`. */
+/** The life of an image on one node, in order; `failed` may follow any: a runtime that is down has no image ready. */
 export const PREHEAT_STATES = ['pending', 'resolving', 'fetching', 'loading', 'ready', 'failed'] as const;
 export type PreheatState = (typeof PREHEAT_STATES)[number];
 

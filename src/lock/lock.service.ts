@@ -13,6 +13,8 @@ import { TurnOrder } from './turn-order.js';
 
 const REMOVAL_TIMEOUT_MS = 10_000;
 
+type Preparation = () => Promise<void>;
+
 /**
  * The cluster's lock per image and platform, and what it has agreed on: which digest a tag names, and which failures
  * all nodes wait out. Without a lease nobody reads the registry.
@@ -53,20 +55,26 @@ export class LockService {
    * Tries for the right to read an image from the registry: waits for this node's turn (up to 10 s), looks again, then
    * tries once. A lock whose holder is gone is taken over. This process must answer peers at its address before, or
    * they take its locks for a dead one's.
+   * @param beforeTaking awaited when it is this node's turn: what may take long is not waited for with the lock in hand,
+   * and someone else may be faster meanwhile
    * @returns undefined when someone else has it or was faster, when a failure is still to be waited out, or when it is
    * not this node's turn yet: come back after `pollIntervalMs()`
    * @throws PreheatFailure `lock_unavailable`, `lock_full`
    */
-  async acquire(key: ImageKey, signal: AbortSignal): Promise<Lease | undefined> {
-    return this.acquireFor('registry', key, signal);
+  async acquire(key: ImageKey, signal: AbortSignal, beforeTaking?: Preparation): Promise<Lease | undefined> {
+    return this.acquireFor('registry', key, signal, beforeTaking);
   }
 
   /**
    * The same, for a node that can tell what the tag means without the registry: it waits neither for a turn nor for a
    * failure of the registry to be over. A holder who is at work is left alone.
    */
-  async acquireForArchive(key: ImageKey, signal: AbortSignal): Promise<Lease | undefined> {
-    return this.acquireFor('archive', key, signal);
+  async acquireForArchive(
+    key: ImageKey,
+    signal: AbortSignal,
+    beforeTaking?: Preparation,
+  ): Promise<Lease | undefined> {
+    return this.acquireFor('archive', key, signal, beforeTaking);
   }
 
   /**
@@ -82,12 +90,17 @@ export class LockService {
     }
   }
 
-  private async acquireFor(purpose: Purpose, key: ImageKey, signal: AbortSignal): Promise<Lease | undefined> {
+  private async acquireFor(
+    purpose: Purpose,
+    key: ImageKey,
+    signal: AbortSignal,
+    beforeTaking: Preparation | undefined,
+  ): Promise<Lease | undefined> {
     const recordKey = recordKeyOf(key);
     if (this.acquiring.has(recordKey) || this.keeper.holds(recordKey)) return undefined;
     this.acquiring.add(recordKey);
     try {
-      return await this.tryFor(purpose, key, recordKey, signal);
+      return await this.tryFor(purpose, key, recordKey, signal, beforeTaking);
     } finally {
       this.acquiring.delete(recordKey);
     }
@@ -98,6 +111,7 @@ export class LockService {
     key: ImageKey,
     recordKey: string,
     signal: AbortSignal,
+    beforeTaking: Preparation | undefined,
   ): Promise<Lease | undefined> {
     const { entries, sizeBytes } = await this.book.read(this.turns.readableAgeMs(), signal);
     const entry = entries.get(recordKey);
@@ -116,6 +130,7 @@ export class LockService {
       }
     }
     this.turns.forget(recordKey);
+    await beforeTaking?.();
     return this.keeper.take(key, entry?.text, this.interpreter.toTake(entry), signal);
   }
 }

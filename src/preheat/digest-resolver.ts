@@ -2,20 +2,14 @@ import { Injectable } from '@nestjs/common';
 
 import { anySignal } from '../common/abort.js';
 import type { Digest } from '../domain/digest.js';
-import { PreheatFailure } from '../domain/errors.js';
-import type { FailureReason } from '../domain/preheat-state.js';
+import { PreheatFailure, reasonOf } from '../domain/errors.js';
 import type { Lease } from '../lock/lease.js';
+import type { RecordOrigin } from '../lock/record.js';
 import type { RecordView } from '../lock/record-view.js';
 import { RegistryClient } from '../registry/registry-client.js';
 import { ArchiveIndex } from '../transfer/archive/archive-index.js';
+import { doesNotKnow } from './recorded-digest.js';
 import type { WantedImage } from './wanted-image.js';
-
-/** Failures of a registry that do not make a digest wrong that it named a while ago. */
-const UNREACHABLE: ReadonlySet<FailureReason> = new Set([
-  'registry_unreachable',
-  'registry_error',
-  'rate_limited',
-]);
 
 /** Decides, for the whole cluster, what a tag means. */
 @Injectable()
@@ -31,8 +25,8 @@ export class DigestResolver {
   }
 
   /**
-   * Resolves the tag once and publishes the digest at once, so that everyone can begin. A known digest that is only due
-   * for a check outlives a registry that cannot be reached.
+   * Resolves the tag once and publishes the digest at once, so that everyone can begin. What an archive said stays in
+   * force when the registry does not know the image.
    * @param known the digest of the record, when it is stale
    */
   async resolve(
@@ -46,15 +40,25 @@ export class DigestResolver {
       await lease.publish(archived, 'archive');
       return archived;
     }
+    if (!lease.mayReadRegistry()) throw new PreheatFailure('lock_unavailable', 'the lock was lost');
+    const { digest, origin } = await this.ask(wanted, lease, known, signal);
+    await lease.publish(digest, origin);
+    return digest;
+  }
+
+  private async ask(
+    { reference }: WantedImage,
+    lease: Lease,
+    known: RecordView | undefined,
+    signal: AbortSignal,
+  ): Promise<{ digest: Digest; origin: RecordOrigin }> {
     try {
-      if (!lease.mayReadRegistry()) throw new PreheatFailure('lock_unavailable', 'the lock was lost');
-      const { digest } = await this.registry.resolve(wanted.reference, anySignal(signal, lease.signal));
-      await lease.publish(digest, 'registry');
-      return digest;
+      const { digest } = await this.registry.resolve(reference, anySignal(signal, lease.signal));
+      return { digest, origin: 'registry' };
     } catch (error) {
-      const outlives = known?.digest && error instanceof PreheatFailure && UNREACHABLE.has(error.reason);
-      if (outlives) return known.digest;
-      throw error;
+      const unknown = doesNotKnow(reasonOf(error, 'registry_error'));
+      if (!unknown || known?.origin !== 'archive' || !known.digest) throw error;
+      return { digest: known.digest, origin: 'archive' };
     }
   }
 }

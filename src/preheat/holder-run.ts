@@ -11,8 +11,9 @@ import { PeerService } from '../peers/peer.service.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
 import { DigestResolver } from './digest-resolver.js';
 import type { ImageSession } from './image-session.js';
+import { usableDigest } from './recorded-digest.js';
 import { Slots } from './slots.js';
-import { keyOf } from './wanted-image.js';
+import { keyOf, type WantedImage } from './wanted-image.js';
 
 /** What a node does that holds an image's lock: it decides what the tag means and may read the registry. */
 @Injectable()
@@ -30,7 +31,8 @@ export class HolderRun {
    * Tries for the lock once and, with it, brings the image into the store.
    * @param archived an archive of this node tells what the tag means: no turn has to be waited for, and no failure of
    * the registry
-   * @returns undefined when someone else has the lock, or took it away
+   * @returns undefined when someone else has the lock, or took it away; `no_source` when the registry could not be asked
+   * what has become of a stale digest, which serves meanwhile
    * @throws PreheatFailure after the failure was made known to the cluster, where it is the registry's
    */
   async attempt(
@@ -39,28 +41,68 @@ export class HolderRun {
     signal: AbortSignal,
   ): Promise<TransferOutcome | undefined> {
     const { wanted } = session;
-    await this.meetPeers(signal);
-    return this.slots.lease(wanted.priority, signal, async () => {
-      const key = keyOf(wanted);
-      const lease = archived
-        ? await this.lock.acquireForArchive(key, signal)
-        : await this.lock.acquire(key, signal);
-      if (!lease) return undefined;
-      const startedMs = this.clock.monotonicMs();
-      try {
+    try {
+      return await this.underLease(wanted, archived, signal, async (lease) => {
         const outcome = await this.withLease(session, lease, signal);
-        await (outcome.kind === 'complete' ? lease.succeed() : lease.release());
+        if (outcome.kind === 'complete') await lease.succeed();
         return outcome;
-      } catch (error) {
-        // What a tag means is the registry's to say, too: a wrong tag or password shows as a failed pull.
-        if (error instanceof PreheatFailure && isRegistryReason(error.reason))
-          this.metrics.registryPull(wanted.image, 'failure', this.clock.monotonicMs() - startedMs);
-        const lost = lease.signal.aborted && !signal.aborted;
-        await this.giveBack(lease, error, signal);
-        if (lost && !isRegistryReason(reasonOf(error, 'lock_unavailable'))) return undefined;
-        throw error;
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (wanted.reference.digest) throw error;
+      const view = await this.lock.lookup(keyOf(wanted), signal);
+      if (view.stale && usableDigest(view)) return { kind: 'no_source' };
+      throw error;
+    }
+  }
+
+  /**
+   * Tries for an image's lock once, and runs `work` with it. A slot is waited for first: whoever has a lock is waited
+   * for by all.
+   * @returns undefined when someone else has the lock, or took it away
+   * @throws what `work` throws, after it was made known to the cluster where it is the registry's doing
+   */
+  async underLease<T>(
+    wanted: WantedImage,
+    archived: boolean,
+    signal: AbortSignal,
+    work: (lease: Lease) => Promise<T>,
+  ): Promise<T | undefined> {
+    await this.meetPeers(signal);
+    return this.slots.try(wanted.priority, signal, async () => {
+      const slot = this.slots.forHolder(signal);
+      try {
+        const key = keyOf(wanted);
+        const lease = archived
+          ? await this.lock.acquireForArchive(key, signal, () => slot.take())
+          : await this.lock.acquire(key, signal, () => slot.take());
+        return lease && (await this.work(wanted, lease, signal, work));
+      } finally {
+        slot.leave();
       }
     });
+  }
+
+  private async work<T>(
+    { image }: WantedImage,
+    lease: Lease,
+    signal: AbortSignal,
+    work: (lease: Lease) => Promise<T>,
+  ): Promise<T | undefined> {
+    const startedMs = this.clock.monotonicMs();
+    try {
+      const outcome = await work(lease);
+      await lease.release();
+      return outcome;
+    } catch (error) {
+      // What a tag means is the registry's to say, too: a wrong tag or password shows as a failed pull.
+      if (error instanceof PreheatFailure && isRegistryReason(error.reason))
+        this.metrics.registryPull(image, 'failure', this.clock.monotonicMs() - startedMs);
+      const lost = lease.signal.aborted && !signal.aborted;
+      await this.giveBack(lease, error, signal);
+      if (lost && !isRegistryReason(reasonOf(error, 'lock_unavailable'))) return undefined;
+      throw error;
+    }
   }
 
   /** A node that knows no peers yet would read from the registry what they have. */

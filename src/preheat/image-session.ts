@@ -47,29 +47,31 @@ export class ImageSession {
     return this.transfer?.peerDurations() ?? [];
   }
 
-  /** One attempt at what `digest` names, under the progress watch, in a slot of its own. */
+  /**
+   * One attempt at what `digest` names, under the progress watch, in a slot: a lock holder has one already, the others
+   * wait for one here.
+   */
   async attempt(digest: Digest, options: AttemptOptions, signal: AbortSignal): Promise<TransferOutcome> {
     const transfer = this.transferOf(digest);
-    return this.inSlot(options.lease !== undefined, signal, async (watched) => {
+    const work = async (watched: AbortSignal): Promise<TransferOutcome> => {
       this.services.status.enter(keyOf(this.wanted), 'fetching', { digest });
       try {
         return await transfer.attempt(options, watched);
       } finally {
         this.showProgress();
       }
-    });
+    };
+    return options.lease ? this.watch.during(signal, work) : this.inSlot(signal, work);
   }
 
-  /** Fetches a blob of the image that the plan does not name. */
-  async include(digest: Digest, signal: AbortSignal): Promise<void> {
-    await this.transfer?.include(digest, {}, signal);
+  /** Fetches a manifest of the image that the plan does not name. @throws PreheatFailure `no_source` without a lease */
+  async include(digest: Digest, options: AttemptOptions, signal: AbortSignal): Promise<void> {
+    await this.transfer?.include(digest, options, signal);
   }
 
   /** Runs `work` in one of the node's slots; the time without progress counts only there. */
-  inSlot<T>(holdsLease: boolean, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return this.services.slots.work(this.wanted.priority, holdsLease, signal, () =>
-      this.watch.during(signal, work),
-    );
+  inSlot<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return this.services.slots.work(this.wanted.priority, signal, () => this.watch.during(signal, work));
   }
 
   /** Runs `work` within `PULLING_DEADLINE`, if there is one. @throws PreheatFailure `timeout` */

@@ -48,7 +48,7 @@ class Script {
         this.attempts.push(asked);
         return Promise.resolve(next(this.peers));
       },
-      inSlot: (_lease, signal, work) => work(signal),
+      inSlot: (signal, work) => work(signal),
     };
     const lock: Pick<LockService, 'lookup' | 'pollIntervalMs'> = {
       lookup: () => Promise.resolve(next(this.views)),
@@ -127,6 +127,15 @@ describe('ImagePreheater', () => {
     const offline = new Script([{ ...stale, readOnly: true }], [complete], []);
     await offline.run();
     expect(offline).toMatchObject({ loaded: digest, holderRuns: 0 });
+  });
+
+  it('goes by a stale digest at once when it has just been checked in vain', async () => {
+    const stale = { ...unknown, digest, stale: true };
+    const failure = { reason: 'rate_limited' as const, retryAfterMs: 60_000 };
+    const script = new Script([stale, { ...stale, failure }], [complete], [{ kind: 'no_source' }]);
+    await script.run();
+    expect(script).toMatchObject({ loaded: digest, holderRuns: 1 });
+    expect(script.clock.monotonicMs()).toBe(0);
   });
 
   it("goes by the entry's own digest, whatever the record says", async () => {

@@ -11,6 +11,7 @@ import { DigestResolver } from './digest-resolver.js';
 import { HolderRun } from './holder-run.js';
 import { ImageLoader, type LoadSource } from './image-loader.js';
 import type { ImageSession } from './image-session.js';
+import { usableDigest } from './recorded-digest.js';
 import { StatusStore } from './status.store.js';
 import { keyOf, type WantedImage } from './wanted-image.js';
 
@@ -39,12 +40,12 @@ export class ImagePreheater {
     const { wanted } = session;
     this.status.enter(keyOf(wanted), 'resolving');
     const root = await this.bring(session, signal);
-    return session.inSlot(false, signal, async (watched) => {
+    return session.inSlot(signal, async (watched) => {
       this.status.enter(keyOf(wanted), 'loading', session.progress);
       const source: LoadSource = {
         root,
         digest: session.digest ?? root,
-        include: (digest, whole) => session.include(digest, whole),
+        include: (digest, whole) => session.include(digest, {}, whole),
       };
       return this.loader.load(wanted, source, watched, () => session.touch());
     });
@@ -61,7 +62,7 @@ export class ImagePreheater {
       if (!archived) refuseIfHopeless(session.wanted, view);
       const asHolder = await this.holder.attempt(session, archived, signal);
       if (asHolder?.kind === 'complete') return asHolder.root;
-      await this.clock.sleep(this.lock.pollIntervalMs(), signal);
+      if (!asHolder) await this.clock.sleep(this.lock.pollIntervalMs(), signal);
     }
   }
 
@@ -77,8 +78,7 @@ export class ImagePreheater {
     view: RecordView,
     signal: AbortSignal,
   ): Promise<TransferOutcome | undefined> {
-    const digest =
-      session.wanted.reference.digest ?? (view.stale && !view.readOnly ? undefined : view.digest);
+    const digest = session.wanted.reference.digest ?? usableDigest(view);
     if (!digest) return undefined;
     const options: AttemptOptions = view.holder ? { holderInstance: view.holder.instance } : {};
     for (;;) {
