@@ -51,6 +51,12 @@ export class LockService {
     return this.interpreter.view(entries.get(recordKey), readOnly);
   }
 
+  /** What was read last of an image, by whichever look-up: asks nobody, and knows nothing where there was none. */
+  known(key: ImageKey): RecordView {
+    const { entries, readOnly } = this.book.last;
+    return this.interpreter.view(entries.get(recordKeyOf(key)), readOnly);
+  }
+
   /**
    * Tries for the right to read an image from the registry: waits for this node's turn (up to 10 s), looks again, then
    * tries once. A lock whose holder is gone is taken over. This process must answer peers at its address before, or

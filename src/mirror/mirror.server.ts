@@ -22,7 +22,7 @@ const HOST = '127.0.0.1';
 export interface MirrorSession {
   /** `127.0.0.1:<port>/preheat/<nonce>@<digest>` */
   readonly name: string;
-  /** What the runtime asked for and did not get. */
+  /** Manifests that the runtime asked for and did not get. */
   readonly missing: ReadonlySet<Digest>;
   close(): void;
 }
@@ -104,7 +104,9 @@ export class MirrorServer {
     }
     await this.responder.respond(request, response, path, {
       limited: false,
-      onMissing: (digest) => missing?.add(digest),
+      onMissing: (digest) => {
+        if (path.kind === 'manifest') missing?.add(digest);
+      },
     });
   }
 

@@ -56,6 +56,15 @@ export class HolderRun {
     }
   }
 
+  /** The same for one part of an image whose runtime asks for more than its plan names. */
+  async include(session: ImageSession, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const included = await this.underLease(session.wanted, false, signal, async (lease) => {
+      await session.include(digest, { lease }, signal);
+      return true;
+    });
+    return included ?? false;
+  }
+
   /**
    * Tries for an image's lock once, and runs `work` with it. A slot is waited for first: whoever has a lock is waited
    * for by all.

@@ -1,12 +1,13 @@
 import { VirtualClock } from '../../test/support/virtual-clock.js';
 import type { Digest } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
 import { parseImageReference } from '../domain/image-reference.js';
 import type { LockService } from '../lock/lock.service.js';
 import type { RecordView } from '../lock/record-view.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
 import type { DigestResolver } from './digest-resolver.js';
 import type { HolderRun } from './holder-run.js';
-import type { ImageLoader } from './image-loader.js';
+import type { ImageLoader, LoadOutcome } from './image-loader.js';
 import { ImagePreheater } from './image.preheater.js';
 import type { ImageSession } from './image-session.js';
 import type { StatusStore } from './status.store.js';
@@ -23,6 +24,13 @@ class Script {
   archived: Digest | undefined;
   holderRuns = 0;
   loaded: Digest | undefined;
+  /** What the runtime answers to each load; after the last one it is content. */
+  readonly loads: LoadOutcome[] = [];
+  /** Manifests beside the plan that were brought, by whom. */
+  readonly included: string[] = [];
+  peersInclude = false;
+  /** Whether each try for the lock, to bring such a manifest, gets it; the last one does. */
+  readonly holderIncludes: boolean[] = [];
 
   constructor(
     private readonly views: RecordView[],
@@ -40,7 +48,7 @@ class Script {
       priority: 0,
       timeoutMs: 1000,
     };
-    const session: Pick<ImageSession, 'wanted' | 'attempt' | 'inSlot' | 'progress' | 'digest'> = {
+    const session: Pick<ImageSession, 'wanted' | 'attempt' | 'include' | 'inSlot' | 'progress' | 'digest'> = {
       wanted,
       digest,
       progress: { bytesDone: 0, bytesTotal: 0, source: 'store' },
@@ -48,13 +56,23 @@ class Script {
         this.attempts.push(asked);
         return Promise.resolve(next(this.peers));
       },
+      include: () => {
+        if (!this.peersInclude) return Promise.reject(new PreheatFailure('no_source', 'no peer has it'));
+        this.included.push('peers');
+        return Promise.resolve();
+      },
       inSlot: (signal, work) => work(signal),
     };
     const lock: Pick<LockService, 'lookup' | 'pollIntervalMs'> = {
       lookup: () => Promise.resolve(next(this.views)),
       pollIntervalMs: () => 2000,
     };
-    const holder: Pick<HolderRun, 'attempt'> = {
+    const holder: Pick<HolderRun, 'attempt' | 'include'> = {
+      include: () => {
+        const isIncluded = this.holderIncludes.shift() ?? true;
+        if (isIncluded) this.included.push('holder');
+        return Promise.resolve(isIncluded);
+      },
       attempt: () => {
         this.holderRuns += 1;
         return Promise.resolve(next(this.holder));
@@ -66,7 +84,7 @@ class Script {
     const loader: Pick<ImageLoader, 'load'> = {
       load: (_wanted, { root }) => {
         this.loaded = root;
-        return Promise.resolve(undefined);
+        return Promise.resolve(this.loads.shift() ?? { kind: 'loaded' });
       },
     };
     const status: Pick<StatusStore, 'enter'> = { enter: () => undefined };
@@ -167,5 +185,34 @@ describe('ImagePreheater', () => {
     const script = new Script([{ ...unknown, digest, readOnly: true }], [{ kind: 'no_source' }], [complete]);
     await expect(script.run()).rejects.toMatchObject({ reason: 'lock_unavailable' });
     expect(script.holderRuns).toBe(0);
+  });
+
+  describe('when the runtime asks for a manifest beside the plan', () => {
+    const incomplete: LoadOutcome = { kind: 'incomplete', missing: [digest], cause: new Error('not there') };
+
+    const loading = (...loads: LoadOutcome[]): Script => {
+      const script = new Script([{ ...unknown, digest }], [complete], []);
+      script.loads.push(...loads);
+      return script;
+    };
+
+    it('takes it from a peer, and loads once more', async () => {
+      const script = loading(incomplete);
+      script.peersInclude = true;
+      await script.run();
+      expect(script).toMatchObject({ loaded: digest, included: ['peers'] });
+    });
+
+    it('reads it with the lock where no peer has it, as soon as the lock is to be had', async () => {
+      const script = loading(incomplete);
+      script.holderIncludes.push(false, false);
+      await script.run();
+      expect(script).toMatchObject({ loaded: digest, included: ['holder'] });
+      expect(script.clock.monotonicMs()).toBe(4000);
+    });
+
+    it('fails with what the runtime said when it is still not content', async () => {
+      await expect(loading(incomplete, incomplete).run()).rejects.toThrow('not there');
+    });
   });
 });

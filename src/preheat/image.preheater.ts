@@ -2,14 +2,14 @@ import { Inject, Injectable } from '@nestjs/common';
 
 import { Clock } from '../common/clock.js';
 import type { Digest } from '../domain/digest.js';
-import { PreheatFailure } from '../domain/errors.js';
+import { PreheatFailure, reasonOf } from '../domain/errors.js';
 import { LockService } from '../lock/lock.service.js';
 import type { RecordView } from '../lock/record-view.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
 import type { AttemptOptions } from '../transfer/transfer-session.js';
 import { DigestResolver } from './digest-resolver.js';
 import { HolderRun } from './holder-run.js';
-import { ImageLoader, type LoadSource } from './image-loader.js';
+import { ImageLoader, type LoadOutcome, type LoadSource } from './image-loader.js';
 import type { ImageSession } from './image-session.js';
 import { usableDigest } from './recorded-digest.js';
 import { StatusStore } from './status.store.js';
@@ -40,15 +40,41 @@ export class ImagePreheater {
     const { wanted } = session;
     this.status.enter(keyOf(wanted), 'resolving');
     const root = await this.bring(session, signal);
-    return session.inSlot(signal, async (watched) => {
+    const first = await this.load(session, root, signal);
+    if (first.kind === 'loaded') return first.message;
+    this.status.enter(keyOf(wanted), 'fetching');
+    for (const digest of first.missing) await this.include(session, digest, signal);
+    const second = await this.load(session, root, signal);
+    if (second.kind === 'loaded') return second.message;
+    throw second.cause;
+  }
+
+  private load(session: ImageSession, root: Digest, signal: AbortSignal): Promise<LoadOutcome> {
+    const { wanted } = session;
+    return session.inSlot(signal, (watched) => {
       this.status.enter(keyOf(wanted), 'loading', session.progress);
-      const source: LoadSource = {
-        root,
-        digest: session.digest ?? root,
-        include: (digest, whole) => session.include(digest, {}, whole),
-      };
+      const source: LoadSource = { root, digest: session.digest ?? root };
       return this.loader.load(wanted, source, watched, () => session.touch());
     });
+  }
+
+  /** What the runtime wants beside the plan comes from where all else comes from: peers, and with the lock the registry. */
+  private async include(session: ImageSession, digest: Digest, signal: AbortSignal): Promise<void> {
+    while (!(await this.peersInclude(session, digest, signal))) {
+      refuseIfHopeless(session.wanted, await this.lock.lookup(keyOf(session.wanted), signal));
+      if (await this.holder.include(session, digest, signal)) return;
+      await this.clock.sleep(this.lock.pollIntervalMs(), signal);
+    }
+  }
+
+  private async peersInclude(session: ImageSession, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    try {
+      await session.include(digest, {}, signal);
+      return true;
+    } catch (error) {
+      if (reasonOf(error, 'runtime_error') === 'no_source') return false;
+      throw error;
+    }
   }
 
   /** Rounds of: what do the peers have, and if that is not enough, may this node ask the registry? */

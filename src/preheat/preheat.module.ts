@@ -8,6 +8,7 @@ import { RegistryModule } from '../registry/registry.module.js';
 import { RuntimeModule } from '../runtime/runtime.module.js';
 import { StoreModule } from '../store/store.module.js';
 import { TransferModule } from '../transfer/transfer.module.js';
+import { DigestNaming } from './digest-naming.js';
 import { DigestResolver } from './digest-resolver.js';
 import { DriftCheck } from './drift-check.js';
 import { FailurePause } from './failure-pause.js';
@@ -15,6 +16,7 @@ import { HolderRun } from './holder-run.js';
 import { ImageLoader } from './image-loader.js';
 import { ImagePreheater } from './image.preheater.js';
 import { ImageSessions } from './image-sessions.js';
+import { PreheatAttempt } from './preheat.attempt.js';
 import { PreheatRunner } from './preheat.runner.js';
 import { PreheatScheduler } from './preheat.scheduler.js';
 import { PreheatService } from './preheat.service.js';
@@ -37,6 +39,7 @@ import { WantedImages } from './wanted-images.js';
     TransferModule,
   ],
   providers: [
+    DigestNaming,
     DigestResolver,
     DriftCheck,
     FailurePause,
@@ -44,6 +47,7 @@ import { WantedImages } from './wanted-images.js';
     ImageLoader,
     ImagePreheater,
     ImageSessions,
+    PreheatAttempt,
     PreheatRunner,
     PreheatScheduler,
     PreheatService,

@@ -1,23 +1,20 @@
 import { Injectable } from '@nestjs/common';
 
-import { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { DigestNaming } from './digest-naming.js';
 import { FailurePause } from './failure-pause.js';
-import { ImagePreheater } from './image.preheater.js';
-import type { ImageSession } from './image-session.js';
-import { ImageSessions } from './image-sessions.js';
+import { PreheatAttempt } from './preheat.attempt.js';
+import { type Presence, ReadyImages } from './ready-images.js';
 import { RuntimeInventory } from './runtime-inventory.js';
-import { StatusStore } from './status.store.js';
-import { keyOf, type WantedImage } from './wanted-image.js';
+import type { WantedImage } from './wanted-image.js';
 
-/** Tries until one image is ready, and says how it goes. */
+/** Tries until one image is ready under all the names it is to have. */
 @Injectable()
 export class PreheatRunner {
   constructor(
-    private readonly preheater: ImagePreheater,
-    private readonly sessions: ImageSessions,
+    private readonly attempt: PreheatAttempt,
+    private readonly ready: ReadyImages,
+    private readonly naming: DigestNaming,
     private readonly inventory: RuntimeInventory,
-    private readonly status: StatusStore,
-    private readonly metrics: PreheatMetrics,
     private readonly pause: FailurePause,
   ) {}
 
@@ -25,7 +22,6 @@ export class PreheatRunner {
   async run(wanted: WantedImage, signal: AbortSignal): Promise<void> {
     for (let failures = 0; ;) {
       try {
-        if (await this.isReady(wanted, signal)) return;
         await this.tryOnce(wanted, signal);
         return;
       } catch (error) {
@@ -36,34 +32,21 @@ export class PreheatRunner {
     }
   }
 
-  private async isReady(wanted: WantedImage, signal: AbortSignal): Promise<boolean> {
-    if (!(await this.inventory.find(wanted, signal))) return false;
-    this.status.enter(keyOf(wanted), 'ready');
-    return true;
-  }
-
   private async tryOnce(wanted: WantedImage, signal: AbortSignal): Promise<void> {
-    const session = this.sessions.open(wanted, await this.inventory.snapshot(signal));
-    try {
-      const message = await session.withinDeadline(signal, (limited) =>
-        this.preheater.preheat(session, limited),
-      );
+    let presence = await this.look(wanted, signal);
+    if (presence.kind === 'missing') {
+      const message = await this.attempt.make(wanted, await this.inventory.snapshot(signal), signal);
+      if (message === undefined) return;
+      presence = await this.look(wanted, signal);
+    }
+    while (presence.kind === 'unnamed') {
+      await this.naming.tryOnce(wanted, presence.digest, signal);
       this.inventory.invalidate();
-      this.succeed(session, message);
-    } catch (error) {
-      if (!signal.aborted) this.metrics.preheatFailed(wanted.image, session.progress.source);
-      throw error;
-    } finally {
-      session.close();
+      presence = await this.look(wanted, signal);
     }
   }
 
-  private succeed(session: ImageSession, message: string | undefined): void {
-    const { wanted, progress } = session;
-    this.metrics.uniqueBytes(wanted.image, session.blobBytes);
-    this.metrics.preheated(wanted.image, progress.source);
-    for (const [peer, durationMs] of session.peerDurations())
-      this.metrics.peerFetch(wanted.image, peer, durationMs);
-    this.status.enter(keyOf(wanted), 'ready', { ...progress, drift: false, ...(message ? { message } : {}) });
+  private async look(wanted: WantedImage, signal: AbortSignal): Promise<Presence> {
+    return this.ready.recognise(wanted, await this.inventory.snapshot(signal), signal);
   }
 }

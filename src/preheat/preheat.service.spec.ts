@@ -12,7 +12,7 @@ import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
 import { PreheatService } from './preheat.service.js';
 import type { PreheatRunner } from './preheat.runner.js';
-import type { ReadyImages } from './ready-images.js';
+import type { Presence, ReadyImages } from './ready-images.js';
 import type { RuntimeInventory } from './runtime-inventory.js';
 import { StatusStore } from './status.store.js';
 import type { Upkeep } from './upkeep.js';
@@ -32,7 +32,7 @@ interface RunningTask {
 describe('PreheatService', () => {
   let clock: VirtualClock;
   let entries: readonly ImageListEntry[];
-  let present: Map<string, 'ready' | Error>;
+  let present: Map<string, Presence['kind'] | Error>;
   let runtimeFailure: PreheatFailure | undefined;
   let tasks: RunningTask[];
   /** What happened, in order. */
@@ -80,7 +80,7 @@ describe('PreheatService', () => {
         const kind = present.get(image.image) ?? 'missing';
         if (kind instanceof Error) return Promise.reject(kind);
         if (kind === 'ready') status.enter(keyOf(image), 'ready');
-        return Promise.resolve(kind === 'ready');
+        return Promise.resolve({ kind } as Presence);
       },
     };
     const upkeep: Partial<Upkeep> = {
@@ -114,11 +114,11 @@ describe('PreheatService', () => {
   }
 
   it('starts one task for each missing image, however often it checks', async () => {
-    list('there:1', 'missing:1', 'other:1');
-    present.set(name('there:1'), 'ready');
+    list('there:1', 'missing:1', 'unnamed:1');
+    present.set(name('there:1'), 'ready').set(name('unnamed:1'), 'unnamed');
     await check();
     await check();
-    expect(started()).toEqual([name('missing:1'), name('other:1')]);
+    expect(started()).toEqual([name('missing:1'), name('unnamed:1')]);
   });
 
   it('tells the store what is wanted before any image is fetched, also while the runtime is down', async () => {

@@ -89,10 +89,10 @@ export class PreheatService {
     signal: AbortSignal,
   ): Promise<boolean> {
     try {
-      const isReady = await this.ready.recognise(image, snapshot, signal);
-      if (isReady) this.wanted.fulfil(image);
+      const { kind } = await this.ready.recognise(image, snapshot, signal);
+      if (kind !== 'missing') this.wanted.fulfil(image);
       else if (this.wanted.isFulfilled(image)) return this.letGo(image);
-      return !isReady;
+      return kind !== 'ready';
     } catch (error) {
       signal.throwIfAborted();
       this.logger.warn({ image: image.image, error: messageOf(error) }, 'an image could not be looked at');
