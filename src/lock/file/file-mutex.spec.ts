@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 
 import { systemClock } from '../../common/clock.js';
 import { FileMutex } from './file-mutex.js';
@@ -32,15 +33,22 @@ async function statOf(pid: number): Promise<string[]> {
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
-/** A process that has ended, and its parent, which has become a program that does not know that it has a child. */
-async function startZombie(): Promise<{ zombie: number; parent: ChildProcess }> {
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 600'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+/** A shell that becomes a program which does not know that it has a child: that one ends with the shell's fourth pipe. */
+function spawnForgetfulParent(): ChildProcess {
+  return spawn('sh', ['-c', 'cat <&3 & echo $!; exec sleep 600 3<&-'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
   });
-  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+}
+
+/** The pid of its child, once that has ended. */
+async function zombieOf({ pid, stdout, stdio }: ChildProcess): Promise<number> {
+  const [line] = (await once(stdout!, 'data')) as [Buffer];
   const zombie = Number(line.toString());
+  // Until then it is a shell, which would wait for its child.
+  while ((await readFile(`/proc/${pid}/comm`, 'utf8')) !== 'sleep\n') await systemClock.sleep(5);
+  (stdio[3] as Writable).end();
   while ((await statOf(zombie))[0] !== 'Z') await systemClock.sleep(5);
-  return { zombie, parent };
+  return zombie;
 }
 
 /** Many at once, each through a mutex object of its own, as processes would. @returns the most that were inside together */
@@ -89,8 +97,9 @@ describe('file mutex', () => {
   });
 
   it('of a process that has ended is broken though its parent has not waited for it', async () => {
-    const { zombie, parent } = await startZombie();
+    const parent = spawnForgetfulParent();
     try {
+      const zombie = await zombieOf(parent);
       const stat = await statOf(zombie);
       await writeFile(path, `${zombie} ${stat[19]} ${'a'.repeat(16)}\n`);
       expect(await crowd(3)).toBe(1);
