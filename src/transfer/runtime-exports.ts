@@ -23,7 +23,7 @@ const EXPORT_SLACK_BYTES = 256 * 1024 * 1024;
 /** Peers that may refuse, one after the other, before the registry is read. */
 const MAX_REFUSALS = 8;
 /** How often a peer that stages an image is taken for alive. */
-const ALIVE_MS = 5_000;
+const ALIVE_MS = 1_000;
 
 export interface ExportOrder {
   readonly request: Pick<TransferRequest, 'image' | 'identifiesBy' | 'platform'>;
