@@ -54,7 +54,10 @@ describe('MirrorServer', () => {
       limits: { downloadRateBytesPerSecond: 0 },
     } as unknown as AppConfig;
     const uplink = new Uplink(settings, systemClock, {} as PreheatMetrics);
-    mirror = new MirrorServer(settings, new DistributionResponder(settings, files.store, uplink, files.space));
+    mirror = new MirrorServer(
+      settings,
+      new DistributionResponder(settings, files.store, uplink, files.space),
+    );
     await mirror.listen();
     session = mirror.open(digestOf(manifest));
   });
@@ -73,7 +76,8 @@ describe('MirrorServer', () => {
     return { status: answer.statusCode, headers: answer.headers, body: await text(answer) };
   }
   const blob = (digest: Digest, of = session): string => `/v2/${repositoryOf(of)}/blobs/${digest}`;
-  const manifestPath = (of = session): string => `/v2/${repositoryOf(of)}/manifests/${digestOf(manifest)}`;
+  const manifestPath = (digest = digestOf(manifest)): string =>
+    `/v2/${repositoryOf(session)}/manifests/${digest}`;
 
   it('lends the runtime a name that nobody can guess, on this port, for the digest to pull', () => {
     const name = new RegExp(`^127\\.0\\.0\\.1:${port}/preheat/[0-9a-f]{32}@${digestOf(manifest)}$`);
@@ -136,19 +140,24 @@ describe('MirrorServer', () => {
     expect(json(answer)).toEqual({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [] });
   });
 
-  it('answers 404 at once for what it has not got, and tells the pull', async () => {
-    const answer = await ask(blob(absent));
-    expect(answer.status).toBe(404);
-    expect(json(answer)).toMatchObject({
-      statusCode: 404,
-      code: 'BLOB_UNKNOWN',
-      errors: [{ code: 'BLOB_UNKNOWN' }],
-    });
+  it('answers 404 at once for what it has not got, and tells the pull of manifests', async () => {
     // A layer that is asked for as a manifest is as good as none.
-    const asManifest = await ask(`/v2/${repositoryOf(session)}/manifests/${digestOf(layer)}`);
-    expect(asManifest.status).toBe(404);
-    expect(json(asManifest)).toMatchObject({ code: 'MANIFEST_UNKNOWN' });
+    const asked = [
+      [blob(absent), 'BLOB_UNKNOWN'],
+      [manifestPath(absent), 'MANIFEST_UNKNOWN'],
+      [manifestPath(digestOf(layer)), 'MANIFEST_UNKNOWN'],
+    ] as const;
+    for (const [path, code] of asked) {
+      const answer = await ask(path);
+      expect(answer.status).toBe(404);
+      expect(json(answer)).toMatchObject({ statusCode: 404, code, errors: [{ code }] });
+    }
     expect([...session.missing]).toEqual([absent, digestOf(layer)]);
+  });
+
+  it('does not tell the pull of other blobs, which only a manifest could have named', async () => {
+    expect(await ask(blob(absent))).toMatchObject({ status: 404 });
+    expect(session.missing.size).toBe(0);
   });
 
   it.each([
