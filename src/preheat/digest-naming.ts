@@ -65,6 +65,7 @@ export class DigestNaming {
       const name = digestName(wanted.reference, digest);
       const leased = anySignal(signal, lease.signal);
       await withTimeout(TIMEOUT_MS, late, (limited) => this.restorer.restore(name, limited), leased);
+      await lease.succeed();
       return true;
     });
     return asked ?? false;
