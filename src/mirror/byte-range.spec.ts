@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { parseByteRange } from './byte-range.js';
+import { parseByteRange, parseExactRange } from './byte-range.js';
 
 describe('parseByteRange', () => {
   it.each([
@@ -32,5 +32,22 @@ describe('parseByteRange', () => {
         }
       }),
     );
+  });
+});
+
+describe('parseExactRange', () => {
+  it.each([
+    ['bytes=0-0', { start: 0, end: 1 }],
+    ['bytes=1048576-2097151', { start: 1_048_576, end: 2_097_152 }],
+    ['bytes=5-4', undefined],
+    ['bytes=5-', undefined],
+    ['bytes=-5', undefined],
+    ['bytes=0-1,3-4', undefined],
+    ['bytes=1e3-2000', undefined],
+    ['items=0-1', undefined],
+    [`bytes=0-${'9'.repeat(16)}`, undefined],
+    [undefined, undefined],
+  ])('%s', (header, expected) => {
+    expect(parseExactRange(header)).toEqual(expected);
   });
 });

@@ -25,3 +25,11 @@ export function parseByteRange(
   if (start >= size || (last !== '' && Number(last) < start)) return 'unsatisfiable';
   return { start, end: last === '' ? size : Math.min(Number(last) + 1, size) };
 }
+
+/** `bytes=a-b` alone: what whoever knows a blob's size asks for. Undefined for everything else. */
+export function parseExactRange(header: string | undefined): ByteRange | undefined {
+  const match = /^bytes=(\d{1,15})-(\d{1,15})$/.exec(header ?? '');
+  if (!match) return undefined;
+  const [start, last] = [Number(match[1]), Number(match[2])];
+  return start <= last ? { start, end: last + 1 } : undefined;
+}

@@ -3,17 +3,23 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Inject, Injectable } from '@nestjs/common';
 
 import { AppConfig } from '../config/app-config.js';
+import { chunkAt } from '../domain/chunk-map.js';
 import type { Digest } from '../domain/digest.js';
 import { MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '../domain/manifest.js';
+import type { Caller } from '../peers/access/caller.js';
+import { SwarmSource } from '../peers/swarm/swarm-source.js';
+import type { BlobReader } from '../store/blob-reader.js';
 import { BlobStore } from '../store/blob-store.js';
 import { StoreSpace } from '../store/store-space.js';
-import { parseByteRange } from './byte-range.js';
+import { parseByteRange, parseExactRange } from './byte-range.js';
 import type { DistributionPath } from './distribution-path.js';
 import { closedSignal, sendBlob } from './send.js';
 import { Uplink } from './uplink.js';
 
 /** Who is asking, as far as the answer depends on it. */
 export interface DistributionClient {
+  /** The agent that asks, if it is one: it gets single chunks as there are places for them, of unfinished blobs too. */
+  readonly caller?: Caller | undefined;
   /**
    * Bytes to peers and tools go through the uplink's rate and slots, and hold what they are of in the store for ten
    * minutes; the runtime on loopback is not slowed down, and what it reads is pinned.
@@ -37,6 +43,7 @@ export class DistributionResponder {
     private readonly store: BlobStore,
     private readonly uplink: Uplink,
     private readonly space: StoreSpace,
+    private readonly swarm: SwarmSource,
   ) {
     this.stallTimeoutMs = config.pullingTimeoutMs;
   }
@@ -110,9 +117,18 @@ export class DistributionResponder {
     digest: Digest,
     client: DistributionClient,
   ): Promise<boolean> {
-    const blob = await this.store.openBlob(digest);
+    const blob = await this.openBlob(request, digest, client);
     if (!blob) return false;
     try {
+      // Whoever has gone meanwhile would never give back its place.
+      if (response.destroyed) return true;
+      const grant = this.grantChunk(request, digest, blob.size, client);
+      if (grant === 'full') {
+        this.refuseFull(request, response, 'all places for chunks are taken');
+        return true;
+      }
+      if (grant)
+        response.once('close', () => grant(response.writableFinished && response.statusCode === 206));
       return await this.inSlot(request, response, digest, client, async (beforePiece) => {
         response.setHeader('Accept-Ranges', 'bytes');
         response.setHeader('Docker-Content-Digest', digest);
@@ -146,6 +162,34 @@ export class DistributionResponder {
     }
   }
 
+  /** All of a complete blob or, for a peer, the range that it asks for of one that is still arriving. */
+  private async openBlob(
+    request: IncomingMessage,
+    digest: Digest,
+    { caller }: DistributionClient,
+  ): Promise<BlobReader | undefined> {
+    const range = caller && request.method === 'GET' ? parseExactRange(request.headers.range) : undefined;
+    return range ? this.store.openRange(digest, range.start, range.end) : this.store.openBlob(digest);
+  }
+
+  /** A place for the chunk that a peer asks for; undefined when it is no chunk that is asked for. */
+  private grantChunk(
+    request: IncomingMessage,
+    digest: Digest,
+    size: number,
+    { caller }: DistributionClient,
+  ): ((done: boolean) => void) | 'full' | undefined {
+    const range = caller && request.method === 'GET' ? parseExactRange(request.headers.range) : undefined;
+    const index = range && chunkAt(size, range.start, range.end);
+    if (!caller || index === undefined) return undefined;
+    return this.swarm.tryGrant({ digest, size, index, caller }) ?? 'full';
+  }
+
+  private refuseFull(request: IncomingMessage, response: ServerResponse, message: string): void {
+    response.setHeader('Retry-After', '1');
+    this.refuse(request, response, 429, 'TOOMANYREQUESTS', message);
+  }
+
   /**
    * Answers within one of the uplink's slots, or with 429 when all are taken.
    * @param answer gets what to await before so many bytes are sent
@@ -161,8 +205,7 @@ export class DistributionResponder {
     this.space.touch(digest);
     const leave = this.uplink.tryEnter();
     if (!leave) {
-      response.setHeader('Retry-After', '1');
-      this.refuse(request, response, 429, 'TOOMANYREQUESTS', 'all streams to peers are taken');
+      this.refuseFull(request, response, 'all streams to peers are taken');
       return true;
     }
     const closed = closedSignal(response);

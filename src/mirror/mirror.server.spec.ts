@@ -9,6 +9,7 @@ import type { AppConfig } from '../config/app-config.js';
 import { type Digest, digestOf } from '../domain/digest.js';
 import { MEDIA_TYPES } from '../domain/manifest.js';
 import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { SwarmSource } from '../peers/swarm/swarm-source.js';
 import { DistributionResponder } from './distribution.responder.js';
 import { MirrorServer, type MirrorSession } from './mirror.server.js';
 import { Uplink } from './uplink.js';
@@ -56,7 +57,7 @@ describe('MirrorServer', () => {
     const uplink = new Uplink(settings, systemClock, {} as PreheatMetrics);
     mirror = new MirrorServer(
       settings,
-      new DistributionResponder(settings, files.store, uplink, files.space),
+      new DistributionResponder(settings, files.store, uplink, files.space, new SwarmSource(systemClock)),
     );
     await mirror.listen();
     session = mirror.open(digestOf(manifest));

@@ -1,9 +1,12 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 
 import { All, Controller, Inject, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiExcludeController, ApiTags } from '@nestjs/swagger';
 
+import type { Request } from 'express';
+
 import { Access } from '../common/access.decorator.js';
+import { callerOf } from '../peers/access/caller.js';
 import { type DistributionPath, parseDistributionPath } from './distribution-path.js';
 import { DistributionResponder } from './distribution.responder.js';
 import { TagResolver } from './tag-resolver.js';
@@ -21,8 +24,8 @@ export class V2Controller {
 
   @Access('peer-or-token')
   @All(['', '*path'])
-  async read(@Req() request: IncomingMessage, @Res() response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://agent');
+  async read(@Req() request: Request, @Res() response: ServerResponse): Promise<void> {
+    const url = new URL(request.url, 'http://agent');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       this.responder.refuse(request, response, 405, 'UNSUPPORTED', 'this registry is read-only');
       return;
@@ -34,7 +37,7 @@ export class V2Controller {
       this.responder.refuse(request, response, 404, 'MANIFEST_UNKNOWN', 'nothing is served under this path');
       return;
     }
-    await this.responder.respond(request, response, target, { limited: true });
+    await this.responder.respond(request, response, target, { limited: true, caller: callerOf(request) });
   }
 
   /** The registry is `ns`, containerd's way of naming the one that a mirror stands for. */

@@ -15,6 +15,8 @@ export interface BlobAvailability {
   readonly origin?: { readonly state: 'claimed' | 'reading'; readonly key: string };
   /** Nodes among which the blob's source shares out its chunks. */
   readonly swarm?: readonly string[];
+  /** Chunks that the blob's source has sent to somebody already: they are on their way from node to node. */
+  readonly sent?: ChunkMap;
   /** A manifest made here around the same config stands for this digest: good for classic Docker receivers. */
   readonly derived?: { readonly digest: Digest; readonly size: number };
 }
@@ -24,4 +26,13 @@ export interface AvailabilityAnswer extends PeerIdentity {
   readonly blobs: ReadonlyMap<Digest, BlobAvailability>;
   /** Addresses (`ip:port`) of some nodes that move these blobs, too. */
   readonly participants: readonly string[];
+}
+
+/** What is asked about blobs. */
+export interface AvailabilityQuestion {
+  /** That they belong to, a normalised reference. */
+  readonly image?: string;
+  readonly digests: readonly Digest[];
+  /** Per blob, the chunks whose hashes the peer has told before: it need not tell them again. */
+  readonly known?: ReadonlyMap<Digest, ChunkMap>;
 }

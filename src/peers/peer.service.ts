@@ -4,20 +4,15 @@ import { Injectable } from '@nestjs/common';
 
 import type { HostPort } from '../config/app-config.js';
 import type { Digest } from '../domain/digest.js';
-import type { BlobAvailability } from './availability.js';
+import type { AvailabilityAnswer, AvailabilityQuestion, BlobAvailability } from './availability.js';
 import { AvailabilityClient } from './client/availability-client.js';
-import { type PeerBlob, PeerClient } from './client/peer-client.js';
+import { type PeerBlob, type PeerBlobRange, PeerClient } from './client/peer-client.js';
 import { PeerDirectory } from './peer-directory.js';
+import { PeerError } from './peer-error.js';
 import type { Peer } from './peer-identity.js';
 import { PeerProbe, type ProbeResult } from './peer-probe.js';
 import { Quarantine } from './quarantine.js';
 import type { RuntimeHolding } from './runtime-view.js';
-
-/** What a question about blobs is about. */
-export interface AvailabilityQuestion {
-  readonly image?: string;
-  readonly digests: readonly Digest[];
-}
 
 /**
  * The other agents: who they are, what they have, and their bytes. Calls throw `PeerError` and count against the peer
@@ -58,19 +53,41 @@ export class PeerService {
   /** What the peer has of the blobs; what it has nothing of is left out. */
   async availability(
     peer: Peer,
-    { image, digests }: AvailabilityQuestion,
+    question: AvailabilityQuestion,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<Digest, BlobAvailability>> {
-    const ask = () => this.availabilities.ask(peer.address, digests, image, signal);
-    return (await this.tracked(peer, signal, ask)).blobs;
+    return (await this.ask(peer, question, signal)).blobs;
+  }
+
+  /** The same, and some others that are after those blobs. */
+  async ask(peer: Peer, question: AvailabilityQuestion, signal: AbortSignal): Promise<AvailabilityAnswer> {
+    return this.tracked(peer, signal, () => this.availabilities.ask(peer.address, question, signal));
   }
 
   /**
-   * The blob from byte `start` on; from 0 when the peer cannot start there. The stream ends after exactly `size` − `start`
-   * bytes or fails with a PeerError: `report` that one, and what its bytes turned out to be.
+   * A range of a blob, or all of it from a peer that knows no ranges. The stream ends after exactly `end` − `start` bytes
+   * or fails with a PeerError: `report` that one, and what its bytes turned out to be.
    */
-  async openBlob(peer: Peer, digest: Digest, start: number, signal: AbortSignal): Promise<PeerBlob> {
-    return this.tracked(peer, signal, () => this.client.openBlob(peer.address, digest, start, signal));
+  async openBlob(peer: Peer, digest: Digest, range: PeerBlobRange, signal: AbortSignal): Promise<PeerBlob> {
+    return this.tracked(peer, signal, () => this.client.openBlob(peer.address, digest, range, signal));
+  }
+
+  /** One chunk of a blob. A peer that has no place for it now (PeerError `full`) is in good standing all the same. */
+  async openChunk(
+    peer: Peer,
+    digest: Digest,
+    range: Required<PeerBlobRange>,
+    signal: AbortSignal,
+  ): Promise<PeerBlob> {
+    try {
+      const opened = await this.client.openBlob(peer.address, digest, range, signal);
+      this.directory.answered(peer.address);
+      return opened;
+    } catch (error) {
+      const isFull = error instanceof PeerError && error.kind === 'full';
+      if (!signal.aborted && !isFull) this.report(peer, error);
+      throw error;
+    }
   }
 
   /** What the peer's container runtime has as `image`, a normalised reference; undefined when it has nothing. */

@@ -32,6 +32,7 @@ import { PeerService } from './peer.service.js';
 import { IncomingSessions } from './session/incoming-sessions.js';
 import { SessionController } from './session/session.controller.js';
 import { StaticDiscovery } from './static/static-discovery.js';
+import { SwarmSource } from './swarm/swarm-source.js';
 
 const keySource: Provider = {
   provide: KeySource,
@@ -80,7 +81,8 @@ const discovery: Provider = {
     PeerProbe,
     PeerRefreshService,
     PeerService,
+    SwarmSource,
   ],
-  exports: [AgentIdentity, ClusterKey, AccessGuard, ReadGuard, PeerProbe, PeerService],
+  exports: [AgentIdentity, ClusterKey, AccessGuard, ReadGuard, PeerProbe, PeerService, SwarmSource],
 })
 export class PeersModule {}

@@ -2,7 +2,7 @@ import { pipeline, type Readable } from 'node:stream';
 
 import { Inject, Injectable } from '@nestjs/common';
 
-import { parseContentLength, parseContentRange } from '../common/content-range.js';
+import { type ContentRange, parseContentLength, parseContentRange } from '../common/content-range.js';
 import { AppConfig } from '../config/app-config.js';
 import { type Digest, digestOf, isDigest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
@@ -28,13 +28,21 @@ export interface ResolvedManifest {
   readonly size: number;
 }
 
+/** Bytes `[start, end)` of a blob, or all from `start` on. */
+export interface BlobRange {
+  readonly start: number;
+  readonly end?: number;
+}
+
 /** A blob being read. */
 export interface OpenedBlob {
   /** Where the stream begins: what was asked for, or 0 from a registry without Range. */
   readonly start: number;
+  /** Where it ends, exclusively: what was asked for, or the blob's end from a registry without Range. */
+  readonly end: number;
   /** Of the whole blob, bytes. */
   readonly size: number;
-  /** Ends after exactly `size - start` bytes, or fails with a `PreheatFailure`. Its content is not checked. */
+  /** Ends after exactly `end - start` bytes, or fails with a `PreheatFailure`. Its content is not checked. */
   readonly stream: Readable;
 }
 
@@ -90,31 +98,31 @@ export class RegistryClient {
   }
 
   /**
-   * Opens a blob from `start` (bytes). Only the opening is retried: when the stream fails midway, the caller has the
+   * Opens a range of a blob. Only the opening is retried: when the stream fails midway, the caller has the
    * bytes so far and opens again where they end. Abort the signal or destroy the stream to stop.
    */
   async blob(
     reference: ImageReference,
     digest: Digest,
-    start: number,
+    range: BlobRange,
     signal: AbortSignal,
   ): Promise<OpenedBlob> {
     const question: RegistryQuestion = {
       ...this.placeOf(reference),
       method: 'GET',
       path: `blobs/${digest}`,
-      headers: start > 0 ? { ...IDENTITY, range: `bytes=${start}-` } : IDENTITY,
+      headers: { ...IDENTITY, ...rangeHeader(range) },
       what: `blob ${digest} of ${repositoryName(reference)}`,
     };
     return this.requester.withRetries(async () => {
       const response = await this.requester.ask(question, signal);
-      const extent = extentOf(response, start);
+      const extent = extentOf(response, range);
       if (!extent) {
         discard(response);
         throw new PreheatFailure('registry_error', `${question.what}: the answer is not the range asked for`);
       }
       const body = new BlobBody(
-        extent.size - extent.start,
+        extent.end - extent.start,
         question.what,
         (count) => this.counter.registryBytes(count),
         signal,
@@ -163,14 +171,20 @@ function mediaTypeOf(response: RegistryResponse): string {
   return (response.header('content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
-/** What part of the blob an answer carries: all of it (200), or exactly from `start` to its end (206). */
-function extentOf(response: RegistryResponse, start: number): { start: number; size: number } | undefined {
+/** What part of the blob an answer carries: all of it (200), or exactly the range that was asked for (206). */
+function extentOf(response: RegistryResponse, wanted: BlobRange): ContentRange | undefined {
   const length = parseContentLength(response.header('content-length'));
-  if (response.status === 200) return length === undefined ? undefined : { start: 0, size: length };
+  if (response.status === 200)
+    return length === undefined ? undefined : { start: 0, end: length, size: length };
   const range = parseContentRange(response.header('content-range') ?? '');
-  if (range?.start !== start || range.end !== range.size) return undefined;
-  if (length !== undefined && length !== range.size - start) return undefined;
-  return { start, size: range.size };
+  if (range?.start !== wanted.start || range.end !== (wanted.end ?? range.size)) return undefined;
+  return length === undefined || length === range.end - range.start ? range : undefined;
+}
+
+/** None for the whole blob. The last byte is named, not the one after it (RFC 9110, 14.1.2). */
+function rangeHeader({ start, end }: BlobRange): { range?: string } {
+  if (start === 0 && end === undefined) return {};
+  return { range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
 }
 
 function requireDigest(what: string, wanted: Digest | undefined, actual: Digest): void {

@@ -16,18 +16,16 @@ import { BufferPool } from './buffer-pool.js';
 import type { SizedBlob } from './catalog-image.js';
 import { readChunkHashes } from './chunk-hashes.js';
 import { ImageCatalog } from './image-catalog.js';
-import { PartialBlob } from './partial-blob.js';
-import { BlobBusyError } from './blob-busy-error.js';
+import type { PartialBlob } from './partial-blob.js';
+import { PartialBlobs } from './partial-blobs.js';
 import { isMissing } from './disk-errors.js';
 import { StoreInventory } from './store-inventory.js';
 import { StoreLayout } from './store-layout.js';
 import { StoreLock } from './store-lock.js';
 
 const READ_BUFFER_BYTES = 256 * 1024;
-const WRITE_BUFFER_BYTES = 1024 * 1024;
-/** 4 MiB of read and 8 MiB of write buffers are kept; bursts above that go back to the collector. */
+/** 4 MiB are kept; bursts above that go back to the collector. */
 const KEPT_READ_BUFFERS = 16;
-const KEPT_WRITE_BUFFERS = 8;
 
 /** A blob as other agents are told of it. */
 export interface StoredBlob {
@@ -47,17 +45,17 @@ export interface StoredBlob {
 @Injectable()
 export class BlobStore {
   private readonly readBuffers = new BufferPool(READ_BUFFER_BYTES, KEPT_READ_BUFFERS);
-  private readonly writeBuffers = new BufferPool(WRITE_BUFFER_BYTES, KEPT_WRITE_BUFFERS);
-  /** Blobs that have a writer; undefined while it is being opened. */
-  private readonly partials = new Map<Digest, PartialBlob | undefined>();
+  private readonly partials: PartialBlobs;
 
   constructor(
     private readonly layout: StoreLayout,
     private readonly lock: StoreLock,
     private readonly inventory: StoreInventory,
     private readonly catalog: ImageCatalog,
-    @Inject(Clock) private readonly clock: Clock,
-  ) {}
+    @Inject(Clock) clock: Clock,
+  ) {
+    this.partials = new PartialBlobs(layout, clock);
+  }
 
   /**
    * Makes the folders, takes the store for this process, removes what a crash left.
@@ -75,7 +73,7 @@ export class BlobStore {
 
   /** Keeps partial blobs for the next start and gives the store back. */
   async close(): Promise<void> {
-    for (const partial of this.partials.values()) await partial?.close();
+    await this.partials.close();
     await this.lock.release();
   }
 
@@ -135,26 +133,12 @@ export class BlobStore {
 
   /**
    * Goes on with a blob where an earlier attempt stopped, or begins it. Ask `sizeOf` before: a blob that is complete is
-   * begun anew. The caller must `commit`, `close` or `discard` what it gets.
+   * begun anew. The caller must `commit`, `park`, `close` or `discard` what it gets.
    * @param size bytes the blob is known to have
    * @throws BlobBusyError when it has a writer
    */
   async openPartial(digest: Digest, size: number, signal?: AbortSignal): Promise<PartialBlob> {
-    if (this.partials.has(digest)) throw new BlobBusyError(digest);
-    this.partials.set(digest, undefined);
-    const partial = await PartialBlob.open(
-      {
-        digest,
-        size,
-        layout: this.layout,
-        buffers: this.writeBuffers,
-        clock: this.clock,
-        onReleased: () => this.partials.delete(digest),
-      },
-      signal,
-    );
-    this.partials.set(digest, partial);
-    return partial;
+    return this.partials.open(digest, size, signal);
   }
 
   /**
@@ -185,7 +169,39 @@ export class BlobStore {
     });
   }
 
-  /** Of `digests`, those of which there is anything. A partial blob counts while it has a writer in this process. */
+  /** Whether something of the blob is left from an earlier attempt, or an earlier process. */
+  hasPartial(digest: Digest): Promise<boolean> {
+    return this.partials.exists(digest);
+  }
+
+  /** Bytes of verified chunks of a blob that is not complete, as far as it was opened in this process. */
+  verifiedBytes(digest: Digest): number {
+    return this.partials.get(digest)?.verifiedBytes ?? 0;
+  }
+
+  /**
+   * Bytes `[start, end)` of a blob: of a complete one any, of another those of verified chunks. To be closed by the
+   * caller; undefined when they are not there.
+   */
+  async openRange(digest: Digest, start: number, end: number): Promise<BlobReader | undefined> {
+    const complete = await this.openBlob(digest);
+    if (complete) return complete;
+    const partial = this.partials.get(digest);
+    if (!partial?.covers(start, end)) return undefined;
+    const reader = await this.openPartialFile(partial);
+    // The file stays readable under its handle when it is committed, or dropped. That it is this blob's, and no later
+    // attempt's, is certain as long as the blob is known: one that ended meanwhile was committed, or is gone.
+    if (reader && this.partials.get(digest) === partial) return reader;
+    await reader?.close();
+    return this.openBlob(digest);
+  }
+
+  /** Lets go of what is left of a blob that nobody writes, before its files are removed. */
+  async release(digest: Digest): Promise<void> {
+    await this.partials.discardParked(digest);
+  }
+
+  /** Of `digests`, those of which there is anything. A partial blob counts once it was opened in this process. */
   async describe(digests: Iterable<Digest>): Promise<ReadonlyMap<Digest, StoredBlob>> {
     const described = new Map<Digest, StoredBlob>();
     for (const digest of digests) {
@@ -197,7 +213,7 @@ export class BlobStore {
 
   /** True while somebody writes it. */
   isBeingWritten(digest: Digest): boolean {
-    return this.partials.has(digest);
+    return this.partials.isBeingWritten(digest);
   }
 
   /** Reads every complete blob again. @returns those whose bytes are not what their name says */
@@ -227,6 +243,15 @@ export class BlobStore {
     return { size, complete: true, ...(allThere ? { chunkHashes } : {}) };
   }
 
+  private async openPartialFile({ digest, size }: PartialBlob): Promise<BlobReader | undefined> {
+    try {
+      return new BlobReader(size, await open(this.layout.partial(digest), 'r'), this.readBuffers);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
   private describePartial(digest: Digest): StoredBlob | undefined {
     const partial = this.partials.get(digest);
     if (!partial) return undefined;
@@ -240,7 +265,7 @@ export class BlobStore {
   }
 
   private async spooled<T>(use: (spool: BlobSpool) => Promise<T>): Promise<T> {
-    const spool = await BlobSpool.open(this.layout, this.writeBuffers);
+    const spool = await BlobSpool.open(this.layout, this.partials.buffers);
     try {
       return await use(spool);
     } finally {

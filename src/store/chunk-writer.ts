@@ -23,9 +23,13 @@ export class ChunkWriter {
     await this.file.push(piece);
   }
 
-  /** The chunk's own SHA-256 in hex, once all of it is in the file. */
-  async finish(): Promise<string> {
-    await this.file.flush();
+  /** The chunk's own SHA-256 in hex, once all of it was pushed. */
+  digest(): string {
     return this.hash.digest('hex');
+  }
+
+  /** Resolves when all that was pushed is in the file. */
+  async flush(): Promise<void> {
+    await this.file.flush();
   }
 }

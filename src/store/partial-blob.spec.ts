@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { TemporaryStore } from '../../test/support/temporary-store.js';
 import { VirtualClock } from '../../test/support/virtual-clock.js';
 import { type Digest, digestOf, hexOf } from '../domain/digest.js';
+import { ChunkOutrunError } from './chunk-claims.js';
 import type { PartialBlob } from './partial-blob.js';
 
 const MIB = 1024 * 1024;
@@ -59,7 +60,7 @@ describe('PartialBlob', () => {
   it('becomes visible only when it is committed, with the hashes of its chunks', async () => {
     const partial = await opened();
     let received = 0;
-    await partial.write(0, piecesOf(bytes), signal, (count) => (received += count));
+    await partial.write(0, piecesOf(bytes), signal, { onPiece: (count) => void (received += count) });
     expect(received).toBe(bytes.length);
     expect(partial.prefixBytes).toBe(bytes.length);
     expect(await files.store.sizeOf(digest)).toBeUndefined();
@@ -197,12 +198,91 @@ describe('PartialBlob', () => {
     await partial.discard();
   });
 
+  describe('asked for one chunk of several at once', () => {
+    const start = MIB;
+    const chunk = bytes.subarray(start, start + MIB);
+    const wrong = Buffer.alloc(MIB, 'wrong');
+    const hash = hexOf(digestOf(chunk));
+
+    /** Sends what it is told to, when it is told to. */
+    function told(): Readable {
+      return new Readable({ read: () => undefined });
+    }
+
+    async function expectRightEnd(partial: PartialBlob): Promise<void> {
+      await partial.write(0, piecesOf(bytes), signal);
+      await partial.commit();
+      await expectCommitted();
+    }
+
+    it('takes the first whole one, and sends the others away', async () => {
+      const partial = await opened();
+      const slow = told();
+      slow.push(wrong.subarray(0, MIB / 2));
+      const outrun = partial.writeChunk(1, slow, undefined, signal);
+      const outcome = expect(outrun).rejects.toBeInstanceOf(ChunkOutrunError);
+      await setImmediate();
+      await partial.writeChunk(1, piecesOf(chunk), hash, signal).catch((error: unknown) => {
+        // The slow one's bytes came last: then nobody's count.
+        expect(error).toBeInstanceOf(ChunkOutrunError);
+      });
+      await outcome;
+      await expectRightEnd(partial);
+    });
+
+    it('says of one that is there already that it came too late', async () => {
+      const partial = await opened();
+      await partial.writeChunk(1, piecesOf(chunk), hash, signal);
+      const late = partial.writeChunk(1, piecesOf(wrong), undefined, signal);
+      await expect(late).rejects.toBeInstanceOf(ChunkOutrunError);
+      await expectRightEnd(partial);
+    });
+
+    it('looks again at what one that failed meanwhile may have written over', async () => {
+      // Its chunks of 2 MiB are written in two parts.
+      const partial = await files.store.openPartial(digest, 257 * MIB);
+      const right = randomBytes(2 * MIB);
+      const slow = told();
+      slow.push(right.subarray(0, MIB));
+      const first = partial.writeChunk(0, slow, undefined, signal);
+      const written = async (): Promise<Buffer> => {
+        const file = await open(files.layout.partial(digest));
+        const { buffer } = await file.read(Buffer.alloc(MIB), 0, MIB, 0);
+        await file.close();
+        return buffer;
+      };
+      while (!(await written()).equals(right.subarray(0, MIB))) await setImmediate();
+      const second = partial.writeChunk(0, piecesOf(Buffer.alloc(2 * MIB, 'wrong')), hash, signal);
+      await expect(second).rejects.toMatchObject({ reason: 'corrupt' });
+      slow.push(right.subarray(MIB));
+      slow.push(null);
+      await expect(first).rejects.toBeInstanceOf(ChunkOutrunError);
+      expect(partial.verified.size).toBe(0);
+      await partial.discard();
+    });
+
+    it('spoils no chunk that a stream is in the middle of', async () => {
+      const partial = await opened();
+      const stream = told();
+      stream.push(bytes.subarray(0, start + MIB / 2));
+      const streaming = partial.write(0, stream, signal);
+      while (!partial.verified.has(0)) await setImmediate();
+      const beside = partial.writeChunk(1, piecesOf(wrong), hash, signal);
+      await expect(beside).rejects.toMatchObject({ reason: 'corrupt' });
+      stream.push(bytes.subarray(start + MIB / 2));
+      stream.push(null);
+      await streaming;
+      await partial.commit();
+      await expectCommitted();
+    });
+  });
+
   it('trusts after a restart only chunks that the record names and whose bytes are still right', async () => {
     const partial = await opened();
     await partial.write(0, piecesOf(bytes.subarray(0, 3 * MIB)), signal);
     await partial.write(4 * MIB, piecesOf(bytes.subarray(4 * MIB)), signal);
     const file = await open(files.layout.partial(digest), 'r+');
-    await file.write('!', MIB + 77);
+    await file.write(Uint8Array.of((bytes[MIB + 77] ?? 0) ^ 1), 0, 1, MIB + 77);
     // Right bytes that no record names: unknown, so not trusted.
     await file.write(bytes, 3 * MIB, MIB, 3 * MIB);
     await file.close();

@@ -1,16 +1,13 @@
 import { constants, type FileHandle, open, rename, rm } from 'node:fs/promises';
 
-import { abandonable } from '../common/abandonable.js';
 import { syncDirectory } from '../common/atomic-file.js';
 import type { Clock } from '../common/clock.js';
 import { type ChunkMap, chunkRange, chunkSizeOf } from '../domain/chunk-map.js';
 import { type Digest, hexOf } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
-import { abortable } from './abortable.js';
 import type { BufferPool } from './buffer-pool.js';
-import { ChunkClaims } from './chunk-claims.js';
 import { readChunkHashes, writeChunkHashes } from './chunk-hashes.js';
-import { ChunkWriter } from './chunk-writer.js';
+import { ChunkIntake } from './chunk-intake.js';
 import { PartialRecord } from './partial-record.js';
 import { asStoreFailure } from './disk-errors.js';
 import type { StoreLayout } from './store-layout.js';
@@ -24,16 +21,10 @@ export interface PartialBlobOptions {
   /** Lends one buffer to each `write`: what it gathers before it writes. */
   readonly buffers: BufferPool;
   readonly clock: Clock;
-  /** Called once, when this object lets go of the blob. */
-  readonly onReleased: () => void;
-}
-
-/** A chunk that a `write` is in the middle of; without a writer when its bytes are there already. */
-interface OpenChunk {
-  readonly index: number;
-  readonly end: number;
-  readonly writer?: ChunkWriter;
-  readonly release: () => void;
+  /** Called once, when this object lets go of the blob for good. */
+  readonly onReleased: (partial: PartialBlob) => void;
+  /** Called when its writer leaves it for the next one. */
+  readonly onParked: (partial: PartialBlob) => void;
 }
 
 /**
@@ -45,7 +36,7 @@ export class PartialBlob {
   readonly digest: Digest;
   readonly size: number;
   private readonly chunks: VerifiedChunks;
-  private readonly claims = new ChunkClaims();
+  private readonly intake: ChunkIntake;
   private readonly record: PartialRecord;
   /** Why nothing can be done with this object any more. */
   private ended: Error | undefined;
@@ -59,6 +50,19 @@ export class PartialBlob {
     this.size = size;
     this.chunks = new VerifiedChunks(handle, size, buffers);
     this.record = new PartialRecord(layout.partialRecord(digest), size, this.chunks.hashes, clock);
+    this.intake = new ChunkIntake({
+      digest,
+      size,
+      handle,
+      buffers,
+      chunks: this.chunks,
+      noteChunk: () => {
+        this.record.noteChunk();
+        this.chunks.follow();
+      },
+      assertUsable: () => this.assertUsable(),
+      onDisk: (work) => this.onDisk(work),
+    });
   }
 
   /**
@@ -85,7 +89,6 @@ export class PartialBlob {
         throw error;
       }
     } catch (error) {
-      options.onReleased();
       throw asStoreFailure(error, digest);
     }
   }
@@ -93,6 +96,24 @@ export class PartialBlob {
   /** Bytes from 0 on that are there without a gap: where a source that sends in order should begin. */
   get prefixBytes(): number {
     return this.chunks.prefixBytes;
+  }
+
+  /** Bytes of the chunks that are there. */
+  get verifiedBytes(): number {
+    const { size, isFull } = this.verified;
+    if (isFull) return this.size;
+    const last = this.verified.length - 1;
+    const short = chunkSizeOf(this.size) - chunkRange(this.size, last).length;
+    return size * chunkSizeOf(this.size) - (this.verified.has(last) ? short : 0);
+  }
+
+  /** Whether every byte of `[start, end)` is in a chunk that is there. */
+  covers(start: number, end: number): boolean {
+    if (start < 0 || end > this.size || start >= end) return false;
+    const chunkSize = chunkSizeOf(this.size);
+    for (let index = Math.floor(start / chunkSize); index * chunkSize < end; index += 1)
+      if (!this.verified.has(index)) return false;
+    return true;
   }
 
   /** Chunks that are wholly there. For reading only. */
@@ -105,46 +126,14 @@ export class PartialBlob {
     return this.chunks.hashes;
   }
 
-  /**
-   * Takes in what `source` sends for the bytes from `start`, where a chunk begins or the blob ends, to where it ends.
-   * Chunks that are there already are passed over; one that another `write` is in the middle of is waited for. A piece
-   * is the source's own again when the next one is asked for; a source not read to its end is closed. A chunk that was
-   * not completed leaves nothing behind.
-   * @param onBytes told the length of every piece as it arrives
-   * @throws PreheatFailure `corrupt` when there are more bytes than the blob has; `insufficient_disk`, with everything
-   *   that was written freed; whatever the source throws; the signal's reason
-   */
-  async write(
-    start: number,
-    source: AsyncIterable<Uint8Array>,
-    signal: AbortSignal,
-    onBytes: (bytes: number) => void = () => undefined,
-  ): Promise<void> {
-    const beginsChunk = start >= 0 && start < this.size && start % chunkSizeOf(this.size) === 0;
-    if (!beginsChunk && start !== this.size) {
-      throw new RangeError(`no chunk of ${this.digest} (${this.size} bytes) begins at byte ${start}`);
-    }
-    const buffer = this.options.buffers.take();
-    let position = start;
-    let chunk: OpenChunk | undefined;
-    try {
-      for await (const piece of abortable(source, signal)) {
-        onBytes(piece.length);
-        for (let rest = piece; rest.length > 0;) {
-          chunk ??= await this.openChunk(position, buffer, signal);
-          const part = rest.subarray(0, chunk.end - position);
-          await this.fill(chunk, part, position + part.length);
-          position += part.length;
-          rest = rest.subarray(part.length);
-          if (position < chunk.end) continue;
-          chunk.release();
-          chunk = undefined;
-        }
-      }
-    } finally {
-      chunk?.release();
-      this.options.buffers.give(buffer);
-    }
+  /** See `ChunkIntake.write`. */
+  write(...call: Parameters<ChunkIntake['write']>): Promise<void> {
+    return this.intake.write(...call);
+  }
+
+  /** See `ChunkIntake.writeChunk`. */
+  writeChunk(...call: Parameters<ChunkIntake['writeChunk']>): Promise<void> {
+    return this.intake.writeChunk(...call);
   }
 
   /**
@@ -174,7 +163,15 @@ export class PartialBlob {
     }
   }
 
-  /** Keeps what is there for a later attempt; a blob without a single chunk leaves nothing. */
+  /** Leaves it to the next writer, with its chunks still served; a blob without a single chunk leaves nothing. */
+  async park(): Promise<void> {
+    if (this.ended) return;
+    if (this.verified.size === 0) return this.discard();
+    await this.record.flush();
+    this.options.onParked(this);
+  }
+
+  /** Keeps what is there for a later start; a blob without a single chunk leaves nothing. */
   async close(): Promise<void> {
     if (this.verified.size === 0) return this.discard();
     if (this.ended) return;
@@ -195,37 +192,6 @@ export class PartialBlob {
     } finally {
       await this.release();
     }
-  }
-
-  /** Sets about the chunk that begins at `start`, once nobody else is at it. */
-  private async openChunk(start: number, buffer: Buffer, signal: AbortSignal): Promise<OpenChunk> {
-    if (start === this.size) {
-      throw new PreheatFailure('corrupt', `more than the ${this.size} bytes of ${this.digest} came`);
-    }
-    const index = start / chunkSizeOf(this.size);
-    const end = start + chunkRange(this.size, index).length;
-    const release = await this.claims.claim(index, signal);
-    if (this.verified.has(index)) return { index, end, release };
-    try {
-      // At the frontier bytes are hashed as they come. Without this wait, a hash that lags would lag to the end.
-      if (start === this.prefixBytes) await abandonable(this.onDisk(this.chunks.catchUp()), signal);
-      const writer = new ChunkWriter(this.handle, buffer, start, this.chunks.forkPrefix(start));
-      return { index, end, release, writer };
-    } catch (error) {
-      release();
-      throw error;
-    }
-  }
-
-  private async fill({ index, end, writer }: OpenChunk, part: Uint8Array, position: number): Promise<void> {
-    this.assertUsable();
-    if (!writer) return;
-    await this.onDisk(writer.push(part));
-    if (position < end) return;
-    const hash = await this.onDisk(writer.finish());
-    this.assertUsable();
-    this.chunks.add(index, hash, writer.prefix);
-    this.record.noteChunk();
   }
 
   private async publish(): Promise<void> {
@@ -261,9 +227,10 @@ export class PartialBlob {
 
   private async release(): Promise<void> {
     try {
+      await this.chunks.settled();
       await this.handle.close();
     } finally {
-      this.options.onReleased();
+      this.options.onReleased(this);
     }
   }
 }

@@ -149,6 +149,27 @@ describe('StoreSpace', () => {
     expect(images()).toEqual(['a']);
   });
 
+  it('lets go of a partial blob that is kept for its next writer before it evicts it', async () => {
+    await files.dispose();
+    files = await TemporaryStore.open({ maxSizeBytes: 4 * MIB }, clock);
+    const { signal } = new AbortController();
+    const { digest } = unknownBlob('p', 0);
+    const partial = await files.store.openPartial(digest, 50 * MIB);
+    await partial.write(0, Readable.from([Buffer.alloc(2 * MIB)]), signal);
+    await partial.park();
+
+    await files.space.pin('b', [unknownBlob('large', 3 * MIB)]);
+
+    expect([await files.space.usedBytes(), files.store.verifiedBytes(digest)]).toEqual([0, 0]);
+    expect(await files.store.openRange(digest, 0, MIB)).toBeUndefined();
+    // It begins anew, in a file that has a name.
+    const next = await files.store.openPartial(digest, 50 * MIB);
+    expect(next.verified.size).toBe(0);
+    await next.write(0, Readable.from([Buffer.alloc(MIB)]), signal);
+    expect(await files.space.usedBytes()).toBe(MIB);
+    await next.discard();
+  });
+
   it('counts being pinned as a use', async () => {
     await takeIn('a', { a: 400 });
     await takeIn('b', { b: 400 });

@@ -227,7 +227,10 @@ export class StoreSpace {
 
   private async evict({ images, digests, freedBytes }: EvictionPlan): Promise<void> {
     await this.catalog.remove(images);
-    for (const digest of digests) await this.inventory.remove(digest);
+    for (const digest of digests) {
+      await this.store.release(digest);
+      await this.inventory.remove(digest);
+    }
     this.logger.log(
       { images: images.map(({ image }) => image), blobs: digests.length, freedBytes },
       'evicted images to make room',

@@ -32,8 +32,9 @@ export class VerifiedChunks {
     return this.prefix.fork(start);
   }
 
-  /** Chunk `index` is in the file; `fork`, where there is one, was fed with it. */
+  /** Chunk `index` is in the file; `fork`, where there is one, was fed with it. One that is known already stays as it is. */
   add(index: number, hash: string, fork: Hash | undefined): void {
+    if (this.map.has(index)) return;
     if (fork) this.prefix.advance(fork, chunkRange(this.size, index).length);
     this.hashes[index] = hash;
     this.map.add(index);
@@ -65,6 +66,16 @@ export class VerifiedChunks {
   catchUp(): Promise<void> {
     this.catchingUp ??= this.hashPrefix().finally(() => (this.catchingUp = undefined));
     return this.catchingUp;
+  }
+
+  /** Catches up by and by; what fails shows when the hash is needed. */
+  follow(): void {
+    this.catchUp().catch(() => undefined);
+  }
+
+  /** Resolves when nothing reads the file any more. */
+  async settled(): Promise<void> {
+    await this.catchingUp?.catch(() => undefined);
   }
 
   /** SHA-256 in hex of as much of the prefix as was caught up with. */

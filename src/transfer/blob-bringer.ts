@@ -5,13 +5,12 @@ import { backoffMs } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { messageOf, reasonOf } from '../domain/errors.js';
 import type { FailureReason } from '../domain/preheat-state.js';
-import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
-import { PeerError } from '../peers/peer-error.js';
 import type { PeerService } from '../peers/peer.service.js';
 import type { BlobDownloader } from './blob-downloader.js';
 import type { BlobSource, WantedBlob } from './blob-source.js';
 import type { Contributions } from './contributions.js';
 import type { Flights } from './flights.js';
+import type { PeerFailures } from './peer-failures.js';
 import { PeerSource } from './peer.source.js';
 
 /** Failures of one blob at one peer, archive or registry after which it is not asked for it again. */
@@ -25,7 +24,6 @@ export interface BringerParts {
   readonly downloader: BlobDownloader;
   readonly peers: PeerService;
   readonly flights: Flights;
-  readonly metrics: PreheatMetrics;
   readonly clock: Clock;
 }
 
@@ -34,11 +32,11 @@ export class BlobBringer {
   private readonly logger = new Logger(BlobBringer.name);
   /** `digest source` to its failures. */
   private readonly failures = new Map<string, number>();
-  private readonly countedFailures = new Set<string>();
 
   constructor(
     private readonly image: string,
     private readonly contributions: Contributions,
+    private readonly peerFailures: PeerFailures,
     private readonly parts: BringerParts,
     private readonly onBytes: (count: number) => void,
   ) {}
@@ -102,19 +100,6 @@ export class BlobBringer {
     if (!(source instanceof PeerSource)) return;
     if (guilty) this.parts.peers.quarantine(source.peer, this.image);
     else if (!corrupt) this.parts.peers.report(source.peer, error);
-    this.countFailure(source.name, corrupt ? 'corrupt' : kindOf(error));
+    this.peerFailures.count(source.name, error);
   }
-
-  /** Once per image, peer and reason, however many blobs it failed for. */
-  private countFailure(peer: string, reason: PeerError['kind']): void {
-    const key = `${peer} ${reason}`;
-    if (this.countedFailures.has(key)) return;
-    this.countedFailures.add(key);
-    this.parts.metrics.peerFetchFailed(this.image, peer, reason);
-  }
-}
-
-function kindOf(error: unknown): PeerError['kind'] {
-  if (error instanceof PeerError) return error.kind;
-  return reasonOf(error, 'no_source') === 'timeout' ? 'timeout' : 'network';
 }

@@ -1,72 +1,99 @@
 import PQueue from 'p-queue';
 
-import { anySignal } from '../common/abort.js';
+import { anySignal, isAbort } from '../common/abort.js';
+import { Bell } from '../common/bell.js';
 import type { Clock } from '../common/clock.js';
+import { chunkRange } from '../domain/chunk-map.js';
 import type { Digest } from '../domain/digest.js';
+import { PreheatFailure, reasonOf } from '../domain/errors.js';
 import type { Peer } from '../peers/peer-identity.js';
 import type { PeerService } from '../peers/peer.service.js';
+import type { SwarmSource } from '../peers/swarm/swarm-source.js';
 import type { BlobStore } from '../store/blob-store.js';
 import type { BlobBringer } from './blob-bringer.js';
 import type { BlobSource, WantedBlob } from './blob-source.js';
-import { decideClaim } from './claim.js';
+import type { Contributions } from './contributions.js';
 import type { Flights } from './flights.js';
-import type { OriginClaims } from './origin-claims.js';
+import type { PeerFailures } from './peer-failures.js';
 import { PeerSource } from './peer.source.js';
-import type { Availability, PeerAnswer, PeerSweep } from './peer-sweep.js';
+import type { Suspects } from './suspects.js';
+import type { ImageSwarm } from './swarm/image-swarm.js';
+import { type OriginAccess, OriginReading, type OriginReadingParts } from './swarm/origin-reading.js';
+import type { Giver, SwarmBlob } from './swarm/swarm-blob.js';
 
-/** Downloads from peers at a time, one blob each; the registry's streams are separate and never starved by them. */
-const PEER_STREAMS = 6;
-const REGISTRY_STREAMS = 4;
-/** Between two rounds of asking peers, milliseconds, at random within. */
-const POLL_MS = { min: 200, max: 500 };
-
-/** The right to read the registry, for as long as this node holds the image's lock. */
-export interface OriginAccess {
-  readonly source: BlobSource;
-  /** Asked once, when it is certain that no store in the cluster has `blobs`. True: they are not needed any more. */
-  readonly insteadOfReading: (blobs: readonly WantedBlob[], signal: AbortSignal) => Promise<boolean>;
-}
+/** Whole blobs, from archives or from one source alone, at a time. */
+const WHOLE_STREAMS = 4;
+/** The longest wait between two looks at what there is to do, milliseconds. */
+const LOOK_MS = 250;
+/** An attempt that can do nothing for this long gives its slot to another image, milliseconds. */
+const QUIET_MS = 1500;
 
 /** The services a collector works with; one set for the whole process. */
-export interface CollectorParts {
-  readonly store: Pick<BlobStore, 'sizeOf'>;
-  readonly peers: Pick<PeerService, 'availability' | 'openBlob' | 'peers'>;
-  readonly sweep: Pick<PeerSweep, 'availability'>;
+export interface CollectorParts extends OriginReadingParts {
+  readonly store: Pick<BlobStore, 'sizeOf' | 'hasPartial' | 'verifiedBytes' | 'describe'>;
+  readonly peers: Pick<PeerService, 'availability' | 'openBlob' | 'quarantine'>;
   readonly flights: Flights;
-  readonly claims: OriginClaims;
+  readonly relays: Pick<SwarmSource, 'relays'>;
   readonly archives: BlobSource;
   readonly clock: Clock;
+}
+
+/** What one image has learned about its sources; it outlives an attempt. */
+export interface CollectorMemory {
+  readonly swarm: ImageSwarm;
+  readonly contributions: Contributions;
+  readonly suspects: Suspects;
+  readonly failures: PeerFailures;
+  readonly bringer: Pick<BlobBringer, 'bring' | 'isExcluded'>;
 }
 
 export interface CollectorOptions {
   readonly image: string;
   readonly claimKey: string;
-  /** The peers to ask: everybody for a lock holder, neighbours for the others. */
+  /** Everybody who may be asked. */
   readonly peers: () => readonly Peer[];
+  /** Instance of the lock holder: asked before all others. */
+  readonly holder?: string | undefined;
+  /** Set for the lock holder itself. */
   readonly origin?: OriginAccess;
+  readonly onBytes: (count: number) => void;
 }
 
 /**
- * Collects the missing blobs of one image, once: asks peers in rounds, starts what can be had, and for a lock holder
- * settles with the other holders who reads which blob from the registry.
+ * Collects the missing blobs of one image, once: chunk by chunk from the swarm and, for a lock holder, from the registry
+ * what no peer has. A blob that fails its digest comes again, as a whole, from one source alone.
  */
 export class BlobCollector {
   private readonly open: Map<Digest, WantedBlob>;
-  private readonly claimed = new Set<Digest>();
+  /** Brought as a whole by the bringer at the moment. */
+  private readonly whole = new Set<Digest>();
+  private readonly committing = new Set<Digest>();
   private readonly tasks = new Set<Promise<void>>();
   private readonly stop = new AbortController();
-  private readonly peerQueue = new PQueue({ concurrency: PEER_STREAMS });
-  private readonly registryQueue = new PQueue({ concurrency: REGISTRY_STREAMS });
-  private askedInstead = false;
+  private readonly queue = new PQueue({ concurrency: WHOLE_STREAMS });
+  private readonly origin: OriginReading | undefined;
+  private readonly bell: Bell;
+  private quietSinceMs: number | undefined;
   private failure: { readonly error: unknown } | undefined;
 
   constructor(
     blobs: readonly WantedBlob[],
     private readonly options: CollectorOptions,
-    private readonly bringer: Pick<BlobBringer, 'bring' | 'isExcluded'>,
+    private readonly memory: CollectorMemory,
     private readonly parts: CollectorParts,
   ) {
     this.open = new Map(blobs.map((blob) => [blob.digest, blob]));
+    this.bell = new Bell(parts.clock);
+    const { origin, image, claimKey, peers } = options;
+    const { swarm, bringer } = memory;
+    const reading = { image, claimKey, peers, swarm, bringer, missing: this.open };
+    this.origin =
+      origin &&
+      new OriginReading(origin, { ...reading, needsSource: (digest) => this.needsSource(digest) }, parts, {
+        onChunk: (blob, index, startedMs) => this.arrived(blob, index, origin.source, startedMs),
+        onFailure: (error) => this.fail(error),
+        onChange: () => this.bell.ring(),
+      });
   }
 
   /**
@@ -75,172 +102,198 @@ export class BlobCollector {
    */
   async collect(parent: AbortSignal): Promise<'complete' | 'waiting' | 'no_source'> {
     const signal = anySignal(parent, this.stop.signal);
+    this.memory.swarm.begin({
+      onChunk: (blob, index, giver, startedMs) => this.arrived(blob, index, giver, startedMs),
+      onPeerFailure: (peer, error) => this.memory.failures.count(peer.node, error),
+      onFailure: (error) => this.fail(error),
+      onChange: () => this.bell.ring(),
+    });
     try {
       await this.startArchived(signal);
-      let watched: readonly Peer[] = [];
-      let askEveryone = false;
-      for (let round = 0; ; round += 1) {
+      if (this.origin) this.track(this.origin.settle(signal), signal);
+      else await this.resume(signal);
+      for (;;) {
         await this.closeStored();
-        if (this.open.size === 0 && this.tasks.size === 0) return 'complete';
-        const live = watched.filter((peer) => this.isLive(peer));
-        const asked = round < 2 || askEveryone || live.length === 0 ? this.options.peers() : live;
-        const availability = await this.ask(asked, signal);
-        watched = watchable(availability);
-        const { underWay, claimedNow, toRead } = this.decide(availability, signal);
-        if (toRead.length > 0 && (await this.readOrInstead(toRead, signal))) return 'complete';
-        if (!this.options.origin && this.tasks.size === 0 && this.open.size > 0)
-          return underWay ? 'waiting' : 'no_source';
-        // A claim is worth nothing until all the others were asked again after it.
-        askEveryone = claimedNow;
-        if (!claimedNow) await this.nextEvent(signal);
+        if (this.open.size === 0 || this.origin?.isReplaced) return 'complete';
+        await this.advance(signal);
+        const verdict = this.verdict();
+        if (verdict) return verdict;
+        await this.bell.wait(Math.min(LOOK_MS, this.memory.swarm.nextDueInMs() ?? LOOK_MS), signal);
         if (this.failure) throw this.failure.error;
       }
     } finally {
       this.stop.abort();
       await Promise.allSettled(this.tasks);
-      for (const digest of this.claimed) this.parts.claims.drop(digest);
+      await this.origin?.end();
+      await this.memory.swarm.end();
     }
   }
 
   private async startArchived(signal: AbortSignal): Promise<void> {
-    const { archives } = this.parts;
+    const { archives, flights } = this.parts;
+    for (const blob of this.open.values())
+      if (!flights.has(blob.digest) && (await archives.has(blob, signal)))
+        this.startWhole(blob, archives, signal);
+  }
+
+  /** What an earlier attempt, or process, has left of a blob is of use to others before this node gets any more of it. */
+  private async resume(signal: AbortSignal): Promise<void> {
     for (const blob of this.open.values()) {
-      if (!this.parts.flights.has(blob.digest) && (await archives.has(blob, signal)))
-        this.start(blob, archives, this.peerQueue, signal);
+      if (this.whole.has(blob.digest) || this.memory.contributions.mustComeAlone(blob.digest)) continue;
+      if (await this.parts.store.hasPartial(blob.digest)) await this.join(blob, signal);
     }
   }
 
   /** Another image of this node may have brought a blob meanwhile. */
   private async closeStored(): Promise<void> {
-    for (const digest of this.open.keys()) {
-      if ((await this.parts.store.sizeOf(digest)) !== undefined) this.close(digest);
+    for (const { digest } of this.open.values()) {
+      const isOurs = this.whole.has(digest) || this.memory.swarm.blobOf(digest) !== undefined;
+      if (!isOurs && (await this.parts.store.sizeOf(digest)) !== undefined) this.close(digest);
     }
   }
 
-  /** One that failed meanwhile is left alone for a while: asking a frozen one again would cost another time-out. */
-  private isLive({ instance }: Peer): boolean {
-    return this.parts.peers.peers().some((peer) => peer.instance === instance);
+  /** Starts everything that can be started now. */
+  private async advance(signal: AbortSignal): Promise<void> {
+    const { swarm, contributions } = this.memory;
+    for (const blob of this.open.values()) {
+      if (this.whole.has(blob.digest)) continue;
+      if (contributions.mustComeAlone(blob.digest)) this.bringAlone(blob, signal);
+      else if (this.origin?.isReading(blob.digest) || swarm.isPromised(blob)) await this.join(blob, signal);
+    }
+    swarm.advance({ peers: this.options.peers(), preferred: this.options.holder, wanted: this.open }, signal);
+    this.origin?.advance(signal);
+    for (const blob of swarm.blobs) if (blob.mine.isFull) this.commit(blob, signal);
   }
 
-  private async ask(peers: readonly Peer[], signal: AbortSignal): Promise<Availability> {
-    if (this.open.size === 0) return new Map();
-    return this.parts.sweep.availability(peers, this.options.image, [...this.open.keys()], signal);
+  private async join(blob: WantedBlob, signal: AbortSignal): Promise<void> {
+    if (this.memory.swarm.blobOf(blob.digest)) return;
+    const { store } = this.parts;
+    const before = store.verifiedBytes(blob.digest);
+    if (!(await this.memory.swarm.join(blob, signal))) return;
+    const restored = store.verifiedBytes(blob.digest) - before;
+    if (restored > 0) this.options.onBytes(restored);
   }
 
-  private decide(
-    availability: Availability,
-    signal: AbortSignal,
-  ): { underWay: boolean; claimedNow: boolean; toRead: WantedBlob[] } {
-    let underWay = false;
-    let claimedNow = false;
-    const toRead: WantedBlob[] = [];
-    for (const blob of [...this.open.values()]) {
-      const answers = availability.get(blob.digest) ?? [];
-      const usable = answers.filter((answer) => this.isUsable(blob, answer));
-      if (this.parts.flights.has(blob.digest)) {
-        underWay = true;
-      } else if (usable.length > 0) {
-        this.unclaim(blob.digest);
-        this.start(blob, this.pick(usable), this.peerQueue, signal);
-      } else if (this.claimed.has(blob.digest)) {
-        this.settle(blob, answers, toRead);
-      } else if (answers.some(({ origin }) => origin)) {
-        underWay = true;
-      } else if (this.options.origin && !this.parts.claims.of(blob.digest)) {
-        this.claim(blob.digest);
-        claimedNow = true;
+  /** From a single source that has all of it: then there is no doubt who sent what. */
+  private bringAlone(blob: WantedBlob, signal: AbortSignal): void {
+    const { swarm, bringer } = this.memory;
+    if (swarm.blobOf(blob.digest) || this.parts.flights.has(blob.digest)) return;
+    const peer = swarm.complete(blob.digest).find(({ node }) => !bringer.isExcluded(blob, node));
+    if (peer) this.startWhole(blob, new PeerSource(this.parts.peers, peer), signal);
+    else if (this.origin?.isReading(blob.digest)) this.startWhole(blob, this.origin.source, signal);
+  }
+
+  private startWhole(blob: WantedBlob, source: BlobSource, signal: AbortSignal): void {
+    this.whole.add(blob.digest);
+    const work = async (): Promise<void> => {
+      try {
+        const brought = await this.queue.add(() => this.memory.bringer.bring(blob, source, signal));
+        if (brought) await this.settle(blob.digest);
+      } finally {
+        this.whole.delete(blob.digest);
       }
+    };
+    this.track(work(), signal);
+  }
+
+  private commit(blob: SwarmBlob, signal: AbortSignal): void {
+    const { digest, partial } = blob;
+    if (this.committing.has(digest)) return;
+    this.committing.add(digest);
+    const work = async (): Promise<void> => {
+      try {
+        await partial.commit();
+        await this.settle(digest);
+      } catch (error) {
+        if (reasonOf(error, 'no_source') !== 'corrupt') throw error;
+        this.distrust(blob, error);
+      } finally {
+        await this.memory.swarm.leave(blob);
+        this.committing.delete(digest);
+      }
+    };
+    this.track(work(), signal);
+  }
+
+  /** The blob is here: of those who gave bytes of an earlier, wrong one, it shows now who did. */
+  private async settle(digest: Digest): Promise<void> {
+    const { suspects } = this.memory;
+    if (suspects.has(digest)) {
+      const stored = (await this.parts.store.describe([digest])).get(digest);
+      for (const giver of suspects.convict(digest, stored?.chunkHashes ?? [])) this.blame(giver);
     }
-    return { underWay, claimedNow, toRead };
+    this.close(digest);
   }
 
-  private settle(blob: WantedBlob, answers: readonly PeerAnswer[], toRead: WantedBlob[]): void {
-    // Those who have it all, but cannot give it to us, do not count as having it.
-    const decision = decideClaim(
-      this.options.claimKey,
-      answers.map((answer) => ({ ...answer, complete: false })),
-    );
-    if (decision === 'yield') this.unclaim(blob.digest);
-    if (decision === 'read') toRead.push(blob);
+  private distrust(blob: SwarmBlob, error: unknown): void {
+    const [giver] = blob.givers.values();
+    const isOnlyOne = this.memory.contributions.blame(blob.digest) && blob.givers.size === blob.mine.length;
+    // Who gave only some of its chunks has not given those that an earlier attempt, or process, has left.
+    if (!isOnlyOne || !giver) this.memory.suspects.note(blob);
+    else if (giver.kind === 'registry') this.fail(error);
+    else this.blame(giver);
   }
 
-  /** @returns true when another way was found, and nothing of this image has to be read */
-  private async readOrInstead(blobs: readonly WantedBlob[], signal: AbortSignal): Promise<boolean> {
-    const { origin } = this.options;
-    if (!origin) return false;
-    const { claims } = this.parts;
-    for (const { digest } of blobs) claims.set(digest, { state: 'reading', key: this.options.claimKey });
-    if (!this.askedInstead) {
-      this.askedInstead = true;
-      if (await origin.insteadOfReading(blobs, signal)) return true;
-      await this.closeStored();
+  private blame(giver: Giver): void {
+    const peer = this.options.peers().find(({ instance }) => instance === giver.instance);
+    if (!peer) return;
+    this.parts.peers.quarantine(peer, this.options.image);
+    this.memory.failures.count(peer.node, new PreheatFailure('corrupt', 'its bytes are wrong'));
+  }
+
+  private arrived(blob: SwarmBlob, index: number, { kind, name, instance }: Giver, startedMs: number): void {
+    blob.givers.set(index, { kind, name, ...(instance === undefined ? {} : { instance }) });
+    if (kind === 'peer') this.parts.relays.relays(blob.digest);
+    this.memory.contributions.add(blob.digest, { kind, name }, startedMs, this.parts.clock.monotonicMs());
+    this.options.onBytes(chunkRange(blob.size, index).length);
+    this.bell.ring();
+  }
+
+  private needsSource(digest: Digest): boolean {
+    if (this.whole.has(digest)) return false;
+    const { swarm, contributions } = this.memory;
+    return swarm.complete(digest).length === 0 || contributions.mustComeAlone(digest);
+  }
+
+  /** Undefined while there is something to do. */
+  private verdict(): 'waiting' | 'no_source' | undefined {
+    const { swarm } = this.memory;
+    if (this.origin || this.tasks.size > 0 || swarm.isFetching || !swarm.hasAskedAll) {
+      this.quietSinceMs = undefined;
+      return undefined;
     }
-    for (const blob of blobs)
-      if (this.open.has(blob.digest)) this.start(blob, origin.source, this.registryQueue, signal);
-    return false;
-  }
-
-  private start(blob: WantedBlob, source: BlobSource, queue: PQueue, signal: AbortSignal): void {
-    this.open.delete(blob.digest);
-    const task = queue
-      .add(() => this.bringer.bring(blob, source, signal))
-      .then(
-        (brought) => {
-          if (brought) this.close(blob.digest);
-          else this.open.set(blob.digest, blob);
-        },
-        (error: unknown) => {
-          this.failure ??= { error };
-        },
-      )
-      .finally(() => this.tasks.delete(task));
-    this.tasks.add(task);
-  }
-
-  private isUsable(blob: WantedBlob, answer: PeerAnswer): boolean {
-    return answer.complete && answer.size === blob.size && !this.bringer.isExcluded(blob, answer.peer.node);
-  }
-
-  /** Anyone but the one who reads the registry, if there is a choice: its uplink is the scarce one. */
-  private pick(answers: readonly PeerAnswer[]): PeerSource {
-    const others = answers.filter(({ origin }) => !origin);
-    const choice = others.length > 0 ? others : answers;
-    const chosen = choice[Math.floor(Math.random() * choice.length)];
-    if (!chosen) throw new RangeError('there is no peer to pick from');
-    return new PeerSource(this.parts.peers, chosen.peer);
-  }
-
-  private claim(digest: Digest): void {
-    this.parts.claims.set(digest, { state: 'claimed', key: this.options.claimKey });
-    this.claimed.add(digest);
-  }
-
-  private unclaim(digest: Digest): void {
-    if (this.claimed.delete(digest)) this.parts.claims.drop(digest);
+    const isUnderWay = (blob: WantedBlob): boolean => {
+      const isElsewhere = !swarm.blobOf(blob.digest) && this.parts.flights.has(blob.digest);
+      return isElsewhere || swarm.isPromised(blob);
+    };
+    if (![...this.open.values()].some(isUnderWay)) return 'no_source';
+    const nowMs = this.parts.clock.monotonicMs();
+    this.quietSinceMs ??= nowMs;
+    return nowMs - this.quietSinceMs >= QUIET_MS ? 'waiting' : undefined;
   }
 
   private close(digest: Digest): void {
     this.open.delete(digest);
-    this.unclaim(digest);
+    this.origin?.close(digest);
   }
 
-  /** The end of a download, or the time for the next round where anything is still to be found. */
-  private async nextEvent(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const ended = Promise.race(this.tasks);
-    if (this.open.size === 0) return ended;
-    const pause = this.parts.clock.sleep(POLL_MS.min + Math.random() * (POLL_MS.max - POLL_MS.min), signal);
-    await (this.tasks.size === 0 ? pause : Promise.race([ended, pause]));
+  private fail(error: unknown): void {
+    this.failure ??= { error };
+    this.bell.ring();
   }
-}
 
-/** Whom to ask again: those who have some of it, or are reading it. A partial blob that nobody reads is no promise. */
-function watchable(availability: Availability): Peer[] {
-  const peers = new Map<string, Peer>();
-  for (const answers of availability.values()) {
-    for (const { peer, complete, origin } of answers) {
-      if (complete || origin) peers.set(peer.instance, peer);
-    }
+  private track(work: Promise<unknown>, signal: AbortSignal): void {
+    const task = work
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          if (!isAbort(error, signal)) this.fail(error);
+        },
+      )
+      .finally(() => {
+        this.tasks.delete(task);
+        this.bell.ring();
+      });
+    this.tasks.add(task);
   }
-  return [...peers.values()];
 }

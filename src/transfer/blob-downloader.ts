@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { anySignal, StallTimer } from '../common/abort.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { BlobStore } from '../store/blob-store.js';
+import type { PartialBlob } from '../store/partial-blob.js';
 import type { BlobSource, WantedBlob } from './blob-source.js';
 import { Downlink } from './downlink.js';
 
@@ -35,33 +36,12 @@ export class BlobDownloader {
     signal: AbortSignal,
     onBytes: (count: number) => void,
   ): Promise<void> {
-    const partial = await this.store.openPartial(blob.digest, blob.size);
+    const partial = await this.store.openPartial(blob.digest, blob.size, signal);
     try {
-      const start = partial.prefixBytes;
-      if (start < blob.size) {
-        const stall = new StallTimer(
-          STALL_MS[source.kind],
-          () =>
-            new PreheatFailure(
-              'timeout',
-              `${source.name} sent nothing for ${STALL_MS[source.kind] / 1000} s`,
-            ),
-        );
-        try {
-          const alive = anySignal(signal, stall.signal);
-          const { start: from, stream } = await source.open(blob, start, alive);
-          const arriving = this.receive(stream, start - from, alive, (count) => {
-            stall.touch();
-            onBytes(count);
-          });
-          await partial.write(start, arriving, alive);
-        } finally {
-          stall.stop();
-        }
-      }
+      if (partial.prefixBytes < blob.size) await this.receive(blob, partial, source, signal, onBytes);
       await partial.commit();
     } finally {
-      await partial.close();
+      await partial.park();
     }
   }
 
@@ -71,20 +51,33 @@ export class BlobDownloader {
     await partial.discard();
   }
 
-  /** The stream without its first `skip` bytes (a source without Range sends them again), at the rate we may receive. */
-  private async *receive(
-    stream: AsyncIterable<Uint8Array>,
-    skip: number,
+  /** From where the bytes end that are there without a gap. */
+  private async receive(
+    { digest, size, mediaType }: WantedBlob,
+    partial: PartialBlob,
+    source: BlobSource,
     signal: AbortSignal,
     onBytes: (count: number) => void,
-  ): AsyncGenerator<Uint8Array> {
-    let toSkip = skip;
-    for await (const bytes of stream) {
-      await this.downlink.take(bytes.length, signal);
-      onBytes(bytes.length);
-      const fresh = bytes.subarray(Math.min(toSkip, bytes.length));
-      toSkip -= bytes.length - fresh.length;
-      if (fresh.length > 0) yield fresh;
+  ): Promise<void> {
+    const stallMs = STALL_MS[source.kind];
+    const stall = new StallTimer(
+      stallMs,
+      () => new PreheatFailure('timeout', `${source.name} sent nothing for ${stallMs / 1000} s`),
+    );
+    const alive = anySignal(signal, stall.signal);
+    try {
+      const range = { start: partial.prefixBytes, end: size };
+      const { start, stream } = await source.open({ digest, size, mediaType }, range, alive);
+      // A source without ranges sends all of it again: what is there already is passed over.
+      await partial.write(start, stream, alive, {
+        onPiece: (bytes) => {
+          stall.touch();
+          onBytes(bytes);
+          return this.downlink.take(bytes, alive);
+        },
+      });
+    } finally {
+      stall.stop();
     }
   }
 }

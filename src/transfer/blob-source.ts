@@ -10,6 +10,17 @@ export interface WantedBlob {
   readonly mediaType: string;
 }
 
+/** Bytes `[start, end)` of a blob. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A range of a blob being sent: that which was asked for, or all of the blob. */
+export interface OpenedRange extends ByteRange {
+  readonly stream: Readable;
+}
+
 /**
  * One place that blobs come from: an archive, a peer, the registry. What it sends is not trusted: whoever reads from
  * it checks every byte on its way into the store.
@@ -23,12 +34,8 @@ export interface BlobSource {
   has(blob: WantedBlob, signal: AbortSignal): Promise<boolean>;
 
   /**
-   * The bytes from `start` to the blob's end. A source that cannot start there may send from 0: `start` of the answer
-   * says where it does. Throws `PreheatFailure` with the reason; the stream is destroyed, not ended, when it fails midway.
+   * The bytes of `range`. A source without ranges may send the whole blob instead: the answer says what it sends.
+   * Throws an `AppError` with the reason; the stream is destroyed, not ended, when it fails midway.
    */
-  open(
-    blob: WantedBlob,
-    start: number,
-    signal: AbortSignal,
-  ): Promise<{ readonly start: number; readonly stream: Readable }>;
+  open(blob: WantedBlob, range: ByteRange, signal: AbortSignal): Promise<OpenedRange>;
 }

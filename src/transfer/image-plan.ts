@@ -1,5 +1,5 @@
 import type { Digest } from '../domain/digest.js';
-import type { ImageConfig, ImageManifest } from '../domain/manifest.js';
+import { type ImageConfig, type ImageManifest, isManifestType } from '../domain/manifest.js';
 import type { WantedBlob } from './blob-source.js';
 
 /** Everything of one image that must be in the store before the runtime may pull it. */
@@ -37,4 +37,26 @@ export function isDerivedFrom(derived: ImageManifest, original: ImageManifest, c
     derived.layers.length === config.diffIds.length &&
     derived.layers.every(({ digest }, index) => digest === config.diffIds[index])
   );
+}
+
+/**
+ * The blobs of a derived image. The manifests of the original stay with it: they are what the derived one is checked against.
+ * @param size of the derived manifest, bytes
+ */
+export function derivedBlobs(
+  plan: ImagePlan,
+  digest: Digest,
+  size: number,
+  derived: ImageManifest,
+): WantedBlob[] {
+  return distinctBlobs([
+    ...manifestsOf(plan),
+    { digest, size, mediaType: derived.mediaType },
+    derived.config,
+    ...derived.layers,
+  ]);
+}
+
+export function manifestsOf({ blobs }: ImagePlan): WantedBlob[] {
+  return blobs.filter(({ mediaType }) => isManifestType(mediaType));
 }

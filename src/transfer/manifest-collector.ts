@@ -158,7 +158,7 @@ export class ManifestCollector {
   ): Promise<Uint8Array | undefined> {
     const startedMs = performance.now();
     try {
-      const { stream } = await source.open(blob, 0, signal);
+      const { stream } = await source.open(blob, { start: 0, end: blob.size }, signal);
       const bytes = await readAll(stream, MAX_MANIFEST_BYTES);
       if (digestOf(bytes) !== blob.digest)
         throw new PreheatFailure('corrupt', `${source.name} sent other bytes than ${blob.digest}`);

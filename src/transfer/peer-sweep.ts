@@ -11,7 +11,7 @@ import type { RuntimeHolding } from '../peers/runtime-view.js';
 /** Requests to peers under way at once while the whole cluster is asked. */
 const SWEEP_CONCURRENCY = 32;
 /** A peer answers from memory and a few small files; a frozen one must not hold up the others. */
-const AVAILABILITY_TIMEOUT_MS = 2500;
+export const AVAILABILITY_TIMEOUT_MS = 2500;
 /** A peer asks its runtime, which may be busy. */
 const RUNTIME_TIMEOUT_MS = 10_000;
 

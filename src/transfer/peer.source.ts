@@ -1,8 +1,6 @@
-import type { Readable } from 'node:stream';
-
 import type { Peer } from '../peers/peer-identity.js';
 import type { PeerService } from '../peers/peer.service.js';
-import type { BlobSource, WantedBlob } from './blob-source.js';
+import type { BlobSource, ByteRange, OpenedRange, WantedBlob } from './blob-source.js';
 
 /** One peer that said it has the whole blob. */
 export class PeerSource implements BlobSource {
@@ -23,7 +21,8 @@ export class PeerSource implements BlobSource {
     return answer?.complete === true && answer.size === blob.size;
   }
 
-  open(blob: WantedBlob, start: number, signal: AbortSignal): Promise<{ start: number; stream: Readable }> {
-    return this.peers.openBlob(this.peer, blob.digest, start, signal);
+  open(blob: WantedBlob, { start, end }: ByteRange, signal: AbortSignal): Promise<OpenedRange> {
+    const range = end === blob.size ? { start } : { start, end };
+    return this.peers.openBlob(this.peer, blob.digest, range, signal);
   }
 }

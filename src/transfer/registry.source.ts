@@ -1,11 +1,9 @@
-import type { Readable } from 'node:stream';
-
 import { anySignal } from '../common/abort.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { type ImageReference } from '../domain/image-reference.js';
 import type { Lease } from '../lock/lease.js';
 import type { RegistryClient } from '../registry/registry-client.js';
-import type { BlobSource, WantedBlob } from './blob-source.js';
+import type { BlobSource, ByteRange, OpenedRange, WantedBlob } from './blob-source.js';
 
 /** The registry of one image, open only as long as this node holds the image's lease. */
 export class RegistrySource implements BlobSource {
@@ -25,16 +23,13 @@ export class RegistrySource implements BlobSource {
     return Promise.resolve(this.lease.mayReadRegistry());
   }
 
-  async open(
-    blob: WantedBlob,
-    start: number,
-    signal: AbortSignal,
-  ): Promise<{ start: number; stream: Readable }> {
+  async open(blob: WantedBlob, { start, end }: ByteRange, signal: AbortSignal): Promise<OpenedRange> {
     if (!this.lease.mayReadRegistry()) {
       throw new PreheatFailure('lock_unavailable', 'the lock was lost or could not be renewed in time');
     }
     const leased = anySignal(signal, this.lease.signal);
-    const { start: from, size, stream } = await this.client.blob(this.reference, blob.digest, start, leased);
+    const range = end === blob.size ? { start } : { start, end };
+    const { size, stream, ...sent } = await this.client.blob(this.reference, blob.digest, range, leased);
     if (size !== blob.size) {
       stream.destroy();
       throw new PreheatFailure(
@@ -42,6 +37,6 @@ export class RegistrySource implements BlobSource {
         `the registry has ${size} bytes of ${blob.digest}; its manifest says ${blob.size}`,
       );
     }
-    return { start: from, stream };
+    return { ...sent, stream };
   }
 }

@@ -1,27 +1,26 @@
 import { anySignal } from '../common/abort.js';
 import type { Digest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
-import {
-  type ImageManifest,
-  isManifestType,
-  MAX_MANIFEST_BYTES,
-  parseImageConfig,
-  parseManifest,
-} from '../domain/manifest.js';
+import { isManifestType, MAX_MANIFEST_BYTES, parseManifest } from '../domain/manifest.js';
 import { formatPlatform } from '../domain/platform.js';
 import type { Lease } from '../lock/lease.js';
 import type { Peer } from '../peers/peer-identity.js';
 import type { RuntimeLoad } from '../store/runtime-disk.js';
 import type { Pin } from '../store/store-space.js';
 import { BlobBringer } from './blob-bringer.js';
-import { BlobCollector, type CollectorOptions, type OriginAccess } from './blob-collector.js';
+import { BlobCollector, type CollectorMemory, type CollectorOptions } from './blob-collector.js';
 import type { WantedBlob } from './blob-source.js';
 import { Contributions } from './contributions.js';
-import { distinctBlobs, type ImagePlan, isDerivedFrom, totalBytes } from './image-plan.js';
+import { DerivedImages } from './derived-images.js';
+import { derivedBlobs, distinctBlobs, type ImagePlan, manifestsOf, totalBytes } from './image-plan.js';
 import { ManifestCollector, ManifestMissing } from './manifest-collector.js';
 import { neighboursOf } from './neighbours.js';
+import { PeerFailures } from './peer-failures.js';
 import { RegistrySource } from './registry.source.js';
 import type { ExportOrder } from './runtime-exports.js';
+import { Suspects } from './suspects.js';
+import { ImageSwarm } from './swarm/image-swarm.js';
+import type { OriginAccess } from './swarm/origin-reading.js';
 import type { SessionParts } from './session-parts.js';
 import type {
   TransferListener,
@@ -46,7 +45,9 @@ export interface AttemptOptions {
 export class TransferSession {
   private readonly contributions = new Contributions();
   private readonly manifests: ManifestCollector;
-  private readonly bringer: BlobBringer;
+  private readonly memory: CollectorMemory;
+  private readonly derivedImages: DerivedImages;
+  private holderInstance: string | undefined;
   private pin: Pin | undefined;
   private pinned: readonly WantedBlob[] | undefined;
   private askedForExport = false;
@@ -62,7 +63,18 @@ export class TransferSession {
   ) {
     const { image, reference, platform } = request;
     this.manifests = new ManifestCollector(image, reference, platform, this.contributions, parts);
-    this.bringer = new BlobBringer(image, this.contributions, parts, (count) => this.arrived(count));
+    const failures = new PeerFailures(image, parts.metrics);
+    this.memory = {
+      swarm: new ImageSwarm(image, parts.self.node, parts),
+      contributions: this.contributions,
+      suspects: new Suspects(),
+      failures,
+      bringer: new BlobBringer(image, this.contributions, failures, parts, (count) => this.arrived(count)),
+    };
+    this.derivedImages = new DerivedImages(request, parts, this.manifests, {
+      prepare: (blobs) => this.prepare(blobs),
+      gather: (blobs, signal) => this.gather(blobs, signal),
+    });
   }
 
   get progress(): TransferProgress {
@@ -81,6 +93,7 @@ export class TransferSession {
 
   /** One attempt. @throws PreheatFailure when more attempts of the same kind would not help now */
   async attempt({ lease, holderInstance }: AttemptOptions, signal: AbortSignal): Promise<TransferOutcome> {
+    this.holderInstance = holderInstance;
     const peers = () => this.peersFor(lease, holderInstance);
     try {
       this.plan ??= await this.manifests.plan(this.request.digest, peers(), lease, signal);
@@ -133,14 +146,15 @@ export class TransferSession {
   ): Promise<TransferOutcome> {
     const missing = await this.withManifests(await this.prepare(plan.blobs), peers, lease, signal);
     if (missing.length === 0) return this.completed(plan, undefined);
-    const repacked = (await this.derivedInStore(plan)) ?? (await this.deriveFromArchive(plan, peers, signal));
+    const repacked =
+      (await this.derivedImages.inStore(plan)) ?? (await this.derivedImages.fromArchive(plan, peers, signal));
     if (repacked) return this.completed(plan, repacked);
 
     const origin = lease && this.originOf(plan, peers, lease);
-    const outcome = await this.gather(missing, peers, signal, origin);
+    const outcome = await this.gather(missing, signal, origin);
     if (this.derived) return this.completed(plan, this.derived);
     if (outcome === 'complete') return this.completed(plan, undefined);
-    const derived = await this.deriveFromPeers(plan, peers, signal);
+    const derived = await this.derivedImages.fromPeers(plan, peers, signal);
     return derived ? this.completed(plan, derived) : { kind: outcome };
   }
 
@@ -155,7 +169,8 @@ export class TransferSession {
     );
     const missing = blobs.filter((_, index) => !stored[index]);
     this.bytesTotal = totalBytes(blobs);
-    this.bytesDone = this.bytesTotal - totalBytes(missing);
+    const partial = missing.reduce((sum, { digest }) => sum + this.parts.store.verifiedBytes(digest), 0);
+    this.bytesDone = this.bytesTotal - totalBytes(missing) + partial;
     return missing;
   }
 
@@ -186,13 +201,19 @@ export class TransferSession {
 
   private gather(
     blobs: readonly WantedBlob[],
-    peers: () => readonly Peer[],
     signal: AbortSignal,
     origin?: OriginAccess,
   ): Promise<'complete' | 'waiting' | 'no_source'> {
     const { image, claimKey } = this.request;
-    const options: CollectorOptions = { image, claimKey, peers, ...(origin ? { origin } : {}) };
-    return new BlobCollector(blobs, options, this.bringer, this.parts).collect(signal);
+    const options: CollectorOptions = {
+      image,
+      claimKey,
+      peers: () => this.parts.peers.peers(image),
+      holder: this.holderInstance,
+      onBytes: (count) => this.arrived(count),
+      ...(origin ? { origin } : {}),
+    };
+    return new BlobCollector(blobs, options, this.memory, this.parts).collect(signal);
   }
 
   private originOf(plan: ImagePlan, peers: () => readonly Peer[], lease: Lease): OriginAccess {
@@ -246,83 +267,8 @@ export class TransferSession {
     await this.parts.flights.ended(config.digest);
     const stored = await this.parts.store.readBytes(config.digest, MAX_MANIFEST_BYTES);
     if (stored) return stored;
-    await this.bringer.bring(config, source, signal);
+    await this.memory.bringer.bring(config, source, signal);
     return this.parts.store.readBytes(config.digest, MAX_MANIFEST_BYTES);
-  }
-
-  /** The derived manifest that an earlier session left, when all its blobs are still in the store. */
-  private async derivedInStore({ root }: ImagePlan): Promise<Digest | undefined> {
-    if (this.request.identifiesBy !== 'config') return undefined;
-    const known = this.parts.catalog.find(this.request.image, formatPlatform(this.request.platform));
-    if (known?.root !== root || !known.derived) return undefined;
-    const sizes = await Promise.all(known.blobs.map(({ digest }) => this.parts.store.sizeOf(digest)));
-    return sizes.every((size) => size !== undefined) ? known.derived : undefined;
-  }
-
-  /** An archive may hold the same image, by its config, under a manifest of its own; what it holds else is reported. */
-  private async deriveFromArchive(
-    plan: ImagePlan,
-    peers: () => readonly Peer[],
-    signal: AbortSignal,
-  ): Promise<Digest | undefined> {
-    const { archiveIndex } = this.parts;
-    const { image, identifiesBy } = this.request;
-    const config = plan.manifest.config.digest;
-    await archiveIndex.reportStale(image, plan.root, config, signal);
-    if (identifiesBy !== 'config') return undefined;
-    const archived = await archiveIndex.findByConfig(config, signal);
-    if (!archived || archived.manifest === plan.manifestDigest) return undefined;
-    return (await this.takeDerived(plan, archived.manifest, peers, signal)) ? archived.manifest : undefined;
-  }
-
-  /**
-   * A peer may hold the image as its runtime exported it, repacked under a manifest derived from the same config. That
-   * is as good for a runtime that knows images by their config, and for no other.
-   */
-  private async deriveFromPeers(
-    plan: ImagePlan,
-    peers: () => readonly Peer[],
-    signal: AbortSignal,
-  ): Promise<Digest | undefined> {
-    if (this.request.identifiesBy !== 'config') return undefined;
-    const answers = await this.parts.sweep.availability(peers(), this.request.image, [plan.root], signal);
-    for (const digest of new Set(answers.get(plan.root)?.flatMap(({ derived }) => derived?.digest ?? []))) {
-      if (await this.takeDerived(plan, digest, peers, signal)) return digest;
-    }
-    return undefined;
-  }
-
-  private async takeDerived(
-    plan: ImagePlan,
-    digest: Digest,
-    peers: () => readonly Peer[],
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const bytes = await this.derivedManifest(digest, peers, signal);
-    if (!bytes) return false;
-    const derived = parseManifest(bytes);
-    if (derived.kind !== 'manifest') return false;
-    if ((await this.gather([plan.manifest.config], peers, signal)) !== 'complete') return false;
-    const config = await this.parts.store.readBytes(plan.manifest.config.digest, MAX_MANIFEST_BYTES);
-    if (!config || !isDerivedFrom(derived, plan.manifest, parseImageConfig(config))) return false;
-    const missing = await this.prepare(derivedBlobs(plan, digest, bytes.length, derived));
-    if ((await this.gather(missing, peers, signal)) !== 'complete') return false;
-    this.derived = digest;
-    return true;
-  }
-
-  /** Undefined when whoever announced it cannot give it: it was evicted there, or the peer is busy. */
-  private async derivedManifest(
-    digest: Digest,
-    peers: () => readonly Peer[],
-    signal: AbortSignal,
-  ): Promise<Uint8Array | undefined> {
-    try {
-      return await this.manifests.manifest(digest, peers(), undefined, signal);
-    } catch (error) {
-      if (error instanceof ManifestMissing) return undefined;
-      throw error;
-    }
   }
 
   private async completed(plan: ImagePlan, derived: Digest | undefined): Promise<TransferOutcome> {
@@ -348,18 +294,4 @@ export class TransferSession {
     });
     return { kind: 'complete', root: derived ?? (this.request.native ? plan.root : plan.manifestDigest) };
   }
-}
-
-/** The manifests of the original stay with it: they are what the derived one is checked against. */
-function derivedBlobs(plan: ImagePlan, digest: Digest, size: number, derived: ImageManifest): WantedBlob[] {
-  return distinctBlobs([
-    ...manifestsOf(plan),
-    { digest, size, mediaType: derived.mediaType },
-    derived.config,
-    ...derived.layers,
-  ]);
-}
-
-function manifestsOf({ blobs }: ImagePlan): WantedBlob[] {
-  return blobs.filter(({ mediaType }) => isManifestType(mediaType));
 }

@@ -15,6 +15,7 @@ import { OriginClaims } from './origin-claims.js';
 import { PeerSweep } from './peer-sweep.js';
 import { RuntimeExports } from './runtime-exports.js';
 import { sessionParts } from './session-parts.js';
+import { ChunkFetcher } from './swarm/chunk-fetcher.js';
 import { TransferService } from './transfer.service.js';
 
 @Module({
@@ -23,6 +24,7 @@ import { TransferService } from './transfer.service.js';
     ArchiveIndex,
     AvailabilityService,
     BlobDownloader,
+    ChunkFetcher,
     Downlink,
     {
       provide: ExportIngest,

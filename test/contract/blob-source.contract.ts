@@ -1,11 +1,10 @@
-import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 
 import { isAbort } from '../../src/common/abort.js';
 import { digestOf } from '../../src/domain/digest.js';
 import { AppError } from '../../src/domain/errors.js';
 import { MEDIA_TYPES } from '../../src/domain/manifest.js';
-import type { BlobSource, WantedBlob } from '../../src/transfer/blob-source.js';
+import type { BlobSource, OpenedRange, WantedBlob } from '../../src/transfer/blob-source.js';
 
 /** A source under test that has one blob: `BLOB_BYTES` bytes. */
 export interface BlobSourceSubject {
@@ -25,8 +24,8 @@ export function describeBlobSource(bytes: Buffer, start: () => Promise<BlobSourc
   let subject: BlobSourceSubject;
 
   /** The one place that knows how a part of a blob is asked for. */
-  const open = (first: number, signal = never, of = blob): Promise<{ start: number; stream: Readable }> =>
-    subject.source.open(of, first, signal);
+  const open = (first: number, signal = never, of = blob): Promise<OpenedRange> =>
+    subject.source.open(of, { start: first, end: of.size }, signal);
   const read = async (first: number, signal = never): Promise<Buffer> =>
     buffer((await open(first, signal)).stream);
 

@@ -96,12 +96,14 @@ describe('registry source', () => {
     const lease = { mayReadRegistry: () => mayRead, signal: ending.signal } as Lease;
     const { source, dispose } = await start(lease);
     try {
-      const { stream } = await source.open(blob, 0, signal);
+      const { stream } = await source.open(blob, { start: 0, end: BLOB_BYTES }, signal);
       mayRead = false;
       ending.abort(new Error('the lease is lost'));
       await expect(stream.toArray()).rejects.toThrow('the lease is lost');
       expect(await source.has(blob, signal)).toBe(false);
-      await expect(source.open(blob, 0, signal)).rejects.toMatchObject({ reason: 'lock_unavailable' });
+      await expect(source.open(blob, { start: 0, end: BLOB_BYTES }, signal)).rejects.toMatchObject({
+        reason: 'lock_unavailable',
+      });
     } finally {
       await dispose();
     }

@@ -91,7 +91,7 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
       const { config, layers } = image.images[0]!;
       let total = 0;
       for (const { digest, size } of [config, ...layers]) {
-        const blob = await test.client.blob(reference, digest, 0, signal);
+        const blob = await test.client.blob(reference, digest, { start: 0 }, signal);
         expect({ start: blob.start, size: blob.size }).toEqual({ start: 0, size });
         expect(await hashOf(blob.stream)).toBe(digest);
         total += size;
@@ -101,7 +101,7 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
     });
 
     it.each([1, 1000, 2 * MIB])('continues a blob at %d', async (start) => {
-      const blob = await test.client.blob(reference, largest.digest, start, signal);
+      const blob = await test.client.blob(reference, largest.digest, { start }, signal);
       expect({ start: blob.start, size: blob.size }).toEqual({ start, size: largest.size });
       const whole = await readFile(join(image.directory, hexOf(largest.digest)));
       expect((await buffer(blob.stream)).equals(whole.subarray(start))).toBe(true);
@@ -109,9 +109,11 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
     });
 
     it('reads the last byte alone, and nothing behind it', async () => {
-      const last = await test.client.blob(reference, largest.digest, largest.size - 1, signal);
+      const last = await test.client.blob(reference, largest.digest, { start: largest.size - 1 }, signal);
       expect(await buffer(last.stream)).toHaveLength(1);
-      await expect(test.client.blob(reference, largest.digest, largest.size, signal)).rejects.toMatchObject({
+      await expect(
+        test.client.blob(reference, largest.digest, { start: largest.size }, signal),
+      ).rejects.toMatchObject({
         reason: 'registry_error',
       });
     });
@@ -119,7 +121,7 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
     it('reads several blobs at once', async () => {
       const { layers } = image.images[0]!;
       const hashes = [...layers, ...layers, ...layers].map(async ({ digest }) =>
-        hashOf((await test.client.blob(reference, digest, 0, signal)).stream),
+        hashOf((await test.client.blob(reference, digest, { start: 0 }, signal)).stream),
       );
       expect(new Set(await Promise.all(hashes))).toEqual(new Set(layers.map(({ digest }) => digest)));
     });
@@ -131,16 +133,16 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
       const repository = parseImageReference(`${registry.host}/team/absent:1.0`);
       await expect(test.client.resolve(repository, signal)).rejects.toMatchObject(gone);
       await expect(test.client.manifest(reference, ABSENT, signal)).rejects.toMatchObject(gone);
-      await expect(test.client.blob(reference, ABSENT, 0, signal)).rejects.toMatchObject(gone);
+      await expect(test.client.blob(reference, ABSENT, { start: 0 }, signal)).rejects.toMatchObject(gone);
     });
 
     it('stops with the reason of its signal, before and midway', async () => {
       const reason = new Error('enough');
       const aborted = AbortSignal.abort(reason);
       await expect(test.client.resolve(reference, aborted)).rejects.toBe(reason);
-      await expect(test.client.blob(reference, largest.digest, 0, aborted)).rejects.toBe(reason);
+      await expect(test.client.blob(reference, largest.digest, { start: 0 }, aborted)).rejects.toBe(reason);
       const controller = new AbortController();
-      const { stream } = await test.client.blob(reference, largest.digest, 0, controller.signal);
+      const { stream } = await test.client.blob(reference, largest.digest, { start: 0 }, controller.signal);
       await firstPartOf(stream);
       controller.abort(reason);
       await expect(buffer(stream)).rejects.toBe(reason);
@@ -148,10 +150,10 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
     });
 
     it('takes a stream that is given up', async () => {
-      const { stream } = await test.client.blob(reference, largest.digest, 0, signal);
+      const { stream } = await test.client.blob(reference, largest.digest, { start: 0 }, signal);
       await firstPartOf(stream);
       stream.destroy();
-      const again = await test.client.blob(reference, largest.digest, 0, signal);
+      const again = await test.client.blob(reference, largest.digest, { start: 0 }, signal);
       expect(await hashOf(again.stream)).toBe(largest.digest);
     });
   });
@@ -177,7 +179,7 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
       await test.login(registry.host, LOGIN.username, LOGIN.password);
       const { digest } = await test.client.resolve(reference, signal);
       expect(digestOf(await test.client.manifest(reference, digest, signal))).toBe(digest);
-      const { stream } = await test.client.blob(reference, largest.digest, 0, signal);
+      const { stream } = await test.client.blob(reference, largest.digest, { start: 0 }, signal);
       expect(await hashOf(stream)).toBe(largest.digest);
     });
 
@@ -186,7 +188,9 @@ export function describeRegistryContract(start: (login?: Login) => Promise<Regis
       await expect(test.client.resolve(reference, signal)).rejects.toMatchObject(refused);
       await test.login(registry.host, LOGIN.username, 'wrong secret');
       await expect(test.client.resolve(reference, signal)).rejects.toMatchObject(refused);
-      await expect(test.client.blob(reference, largest.digest, 0, signal)).rejects.toMatchObject(refused);
+      await expect(test.client.blob(reference, largest.digest, { start: 0 }, signal)).rejects.toMatchObject(
+        refused,
+      );
       await expect(test.client.resolve(reference, signal)).rejects.not.toThrow(/wrong secret/);
     });
 

@@ -110,7 +110,9 @@ describe('The process of an agent', () => {
         const second = await prepare(`rival-${index}`, environment);
         second.start();
         expect(await second.exit(START_MS)).toBe(1);
-        messages.push((await second.log()).trim().split('\n').at(-1) ?? '');
+        // The logger writes for itself, before or after.
+        const lines = (await second.log()).trim().split('\n');
+        messages.push(lines.findLast((line) => !line.startsWith('{')) ?? '');
       }
       expect(messages).toEqual([
         expect.stringMatching(

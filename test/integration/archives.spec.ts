@@ -56,7 +56,7 @@ async function readWhole(): Promise<ArchiveImage> {
   const files = await TemporaryStore.open();
   try {
     for (const blob of found.blobs) {
-      const { stream } = await index.source().open(blob, 0, SIGNAL);
+      const { stream } = await index.source().open(blob, { start: 0, end: blob.size }, SIGNAL);
       const isRight = (digest: Digest): boolean => digest === blob.digest;
       expect(await files.store.ingest(stream, isRight, blob.size, SIGNAL)).toMatchObject({
         digest: blob.digest,
@@ -107,7 +107,7 @@ describe('an archive in MOUNT_DIR', () => {
     const blob = found!.blobs.find(({ size }) => size > 1024 ** 3)!;
     const before = process.memoryUsage().rss;
     let peak = before;
-    const { stream } = await index.source().open(blob, 0, SIGNAL);
+    const { stream } = await index.source().open(blob, { start: 0, end: blob.size }, SIGNAL);
     let bytes = 0;
     for await (const piece of stream as AsyncIterable<Buffer>) {
       bytes += piece.length;

@@ -67,9 +67,9 @@ describe('two agents', () => {
       const digest = other.addBlob('0123456789');
       const received = jest.spyOn(one.get(PreheatMetrics), 'peerReceivedBytes');
 
-      const whole = await one.service.openBlob(peer!, digest, 0, signal);
+      const whole = await one.service.openBlob(peer!, digest, { start: 0 }, signal);
       expect([whole.start, whole.size, await text(whole.stream)]).toEqual([0, 10, '0123456789']);
-      const rest = await one.service.openBlob(peer!, digest, 4, signal);
+      const rest = await one.service.openBlob(peer!, digest, { start: 4 }, signal);
       expect([rest.start, rest.size, await text(rest.stream)]).toEqual([4, 10, '456789']);
       expect(received.mock.calls.flat().reduce((sum, count) => sum + count, 0)).toBe(16);
 
@@ -84,7 +84,7 @@ describe('two agents', () => {
     const [peer] = one.service.peers();
     const digest = other.addBlob('x'.repeat(10_000));
     const blobs = Array.from({ length: 60 }, async () => {
-      const { stream } = await one.service.openBlob(peer!, digest, 0, signal);
+      const { stream } = await one.service.openBlob(peer!, digest, { start: 0 }, signal);
       return (await buffer(stream)).length;
     });
     expect(new Set(await Promise.all(blobs))).toEqual(new Set([10_000]));
@@ -209,7 +209,8 @@ describe('two agents', () => {
         if (headers['content-length'] === '20') setImmediate(() => response.destroy());
         else response.end();
       };
-      const read = async () => buffer((await one.service.openBlob(peer!, digest, offset, signal)).stream);
+      const read = async () =>
+        buffer((await one.service.openBlob(peer!, digest, { start: offset }, signal)).stream);
       const error = await read().then(
         () => undefined,
         (cause: unknown) => cause,
@@ -225,7 +226,7 @@ describe('two agents', () => {
       response.writeHead(500);
       response.write('boo');
     };
-    const opening = one.service.openBlob(peer!, other.addBlob('x'), 0, signal);
+    const opening = one.service.openBlob(peer!, other.addBlob('x'), { start: 0 }, signal);
     await expect(opening).rejects.toMatchObject({ kind: 'http' });
   });
 
@@ -238,7 +239,7 @@ describe('two agents', () => {
       response.write('x');
     };
     const controller = new AbortController();
-    const { stream } = await one.service.openBlob(peer!, digest, 0, controller.signal);
+    const { stream } = await one.service.openBlob(peer!, digest, { start: 0 }, controller.signal);
     const reading = buffer(stream);
     controller.abort(new Error('enough'));
     await expect(reading).rejects.toThrow('enough');

@@ -39,7 +39,7 @@ describe('RegistryClient and tokens', () => {
   it('asks for a token when it is challenged, and keeps it', async () => {
     await test.client.resolve(reference, signal);
     await test.client.manifest(reference, image.manifestDigest, signal);
-    const { stream } = await test.client.blob(reference, image.blobDigest, 0, signal);
+    const { stream } = await test.client.blob(reference, image.blobDigest, { start: 0 }, signal);
     expect((await buffer(stream)).equals(image.blob)).toBe(true);
     expect({ tokens: tokens(), refusals: refusals() }).toEqual({ tokens: 1, refusals: 1 });
   });
@@ -73,7 +73,7 @@ describe('RegistryClient and tokens', () => {
   it('gets another token when the registry takes the old one no more', async () => {
     await test.client.resolve(reference, signal);
     registry.access.revokeTokens();
-    const { stream } = await test.client.blob(reference, image.blobDigest, 1000, signal);
+    const { stream } = await test.client.blob(reference, image.blobDigest, { start: 1000 }, signal);
     expect((await buffer(stream)).equals(image.blob.subarray(1000))).toBe(true);
     expect(tokens()).toBe(2);
   });

@@ -43,7 +43,7 @@ describe('RegistryClient and a registry that fails', () => {
     headers,
   });
   const resolve = () => test.client.resolve(reference, signal);
-  const open = (start = 0) => test.client.blob(reference, image.blobDigest, start, signal);
+  const open = (start = 0) => test.client.blob(reference, image.blobDigest, { start }, signal);
 
   /** The failure of `work`, whose message must not repeat what the registry said. */
   async function failureOf(work: Promise<unknown>): Promise<PreheatFailure> {

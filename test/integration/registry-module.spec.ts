@@ -41,7 +41,9 @@ describe('RegistryModule', () => {
     const counted = jest.spyOn(module.get(PreheatMetrics), 'registryBytes');
     const { signal } = new AbortController();
     const reference = parseImageReference(`${registry.host}/team/app:1.0`);
-    const { stream } = await module.get(RegistryClient).blob(reference, image.blobDigest, 0, signal);
+    const { stream } = await module
+      .get(RegistryClient)
+      .blob(reference, image.blobDigest, { start: 0 }, signal);
     let size = 0;
     for await (const part of stream as AsyncIterable<Buffer>) size += part.length;
     expect(size).toBe(image.blob.length);

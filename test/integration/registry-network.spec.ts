@@ -71,7 +71,7 @@ describeWith('openssl', 'RegistryClient and TLS', () => {
     expect(clock.sleepsMs).toEqual([]);
     const directory = await trust(test, { 'ca.crt': certificates.ca });
     expect(await test.client.resolve(reference, signal)).toMatchObject({ digest: image.manifestDigest });
-    const { stream } = await test.client.blob(reference, image.blobDigest, 0, signal);
+    const { stream } = await test.client.blob(reference, image.blobDigest, { start: 0 }, signal);
     expect((await buffer(stream)).equals(image.blob)).toBe(true);
     await rm(join(directory, 'ca.crt'));
     await expect(test.client.resolve(reference, signal)).rejects.toMatchObject({
@@ -105,7 +105,7 @@ describeWith('openssl', 'RegistryClient and TLS', () => {
     const test = await start();
     await trust(test, { 'ca.crt': certificates.ca });
     registry.behaviour.redirectTo = `${registry.url}/v2/team/app/blobs/${image.blobDigest}`;
-    const opened = test.client.blob(reference, image.blobDigest, 0, signal);
+    const opened = test.client.blob(reference, image.blobDigest, { start: 0 }, signal);
     await expect(opened).rejects.toThrow(/not HTTPS/);
     registry.behaviour.redirectTo = undefined;
   });
@@ -131,7 +131,7 @@ describeWith('openssl', 'RegistryClient and TLS', () => {
     const plain = parseImageReference(`${NAME}:${port}/team/app:1.0`);
     const rules = { httpProxy: `http://${proxy.host}`, noProxy: [] };
     const test = await start({ proxy: rules, insecure: [plain.registry] });
-    const { stream } = await test.client.blob(plain, image.blobDigest, 0, signal);
+    const { stream } = await test.client.blob(plain, image.blobDigest, { start: 0 }, signal);
     expect((await buffer(stream)).equals(image.blob)).toBe(true);
     expect(proxy.seen).toEqual([`GET ${plain.registry}`]);
     await test.client.resolve(parseImageReference(`${registry.host}/team/app:1.0`), signal);

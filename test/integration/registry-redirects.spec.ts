@@ -30,7 +30,7 @@ describe('RegistryClient and redirects', () => {
 
   const asked = (server: 'registry' | 'storage') =>
     registry.ledger.requests.filter((entry) => entry.server === server);
-  const open = (start = 0) => test.client.blob(reference, image.blobDigest, start, signal);
+  const open = (start = 0) => test.client.blob(reference, image.blobDigest, { start }, signal);
 
   it('reads a blob from where it is sent, without the credential', async () => {
     expect((await buffer((await open()).stream)).equals(image.blob)).toBe(true);
@@ -118,7 +118,7 @@ describe('RegistryClient and names that lead to this machine', () => {
     const test = await TestRegistryClient.create({ clock, lookup, insecure: [`registry.test:${port}`] });
     try {
       const reference = parseImageReference(`registry.test:${port}/team/app:1.0`);
-      return await buffer((await test.client.blob(reference, image.blobDigest, 0, signal)).stream);
+      return await buffer((await test.client.blob(reference, image.blobDigest, { start: 0 }, signal)).stream);
     } finally {
       await test.dispose();
     }

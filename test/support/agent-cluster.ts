@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { AgentProcess } from './agent-process.js';
+import type { ProcessPlace } from './process-place.js';
 
 /** Agents of one deployment: they share the key, the file lock and the static list of all their addresses. */
 export class AgentCluster {
@@ -16,10 +17,12 @@ export class AgentCluster {
   /**
    * Prepares one agent per environment, without starting any.
    * @param shared settings of all; each agent's own win
+   * @param places where each runs; loopback where there is none
    */
   static async prepare(
     own: readonly Readonly<Record<string, string>>[],
     shared: Readonly<Record<string, string>> = {},
+    places: readonly ProcessPlace[] = [],
   ): Promise<AgentCluster> {
     const directory = await mkdtemp(join(tmpdir(), 'agents-'));
     const apiToken = randomBytes(16).toString('hex');
@@ -37,6 +40,7 @@ export class AgentCluster {
         AgentProcess.prepare({
           node: `node-${index + 1}`,
           environment: { ...common, ...shared, ...environment },
+          place: places[index],
         }),
       ),
     );

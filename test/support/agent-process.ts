@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { freePort } from './free-port.js';
+import { LOOPBACK, type ProcessPlace } from './process-place.js';
 
 /** As the container image runs it: small pieces of garbage never fill more memory than transfers do. */
 const NODE_FLAGS = ['--max-semi-space-size=4'];
@@ -28,6 +29,8 @@ export interface AgentImage {
 export interface AgentOptions {
   readonly node: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Loopback by default. */
+  readonly place?: ProcessPlace | undefined;
 }
 
 /** The built agent (`dist/main.js` below the working directory) as a process, in a directory of its own. Waits are bounded and end with its log. */
@@ -40,18 +43,19 @@ export class AgentProcess {
     readonly port: number,
     readonly mirrorPort: number,
     private readonly environment: Record<string, string>,
+    private readonly place: ProcessPlace,
   ) {}
 
   /** Prepares an agent without starting it, so that its address can be told to others. */
-  static async prepare({ node, environment }: AgentOptions): Promise<AgentProcess> {
+  static async prepare({ node, environment, place = LOOPBACK }: AgentOptions): Promise<AgentProcess> {
     const directory = await mkdtemp(join(tmpdir(), `agent-${node}-`));
     await mkdir(join(directory, 'archives'));
     await writeFile(join(directory, 'images.list'), '');
-    return new AgentProcess(node, directory, await freePort(), await freePort(), { ...environment });
+    return new AgentProcess(node, directory, await freePort(), await freePort(), { ...environment }, place);
   }
 
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.place.address}:${this.port}`;
   }
 
   get url(): string {
@@ -105,14 +109,16 @@ export class AgentProcess {
 
   /** Starts it; `environment` adds to what it was prepared with. */
   start(environment: Readonly<Record<string, string>> = {}): void {
-    const child = spawn(process.execPath, [...NODE_FLAGS, resolve('dist/main.js')], {
+    const { address, launcher } = this.place;
+    const [command, ...args] = [...launcher, process.execPath, ...NODE_FLAGS, resolve('dist/main.js')];
+    const child = spawn(command, args, {
       cwd: this.directory,
       env: {
         PATH: process.env['PATH'] ?? '',
         HOME: this.directory,
         NODE_NAME: this.node,
-        HOST: '127.0.0.1',
-        POD_IP: '127.0.0.1',
+        HOST: address,
+        POD_IP: address,
         PORT: String(this.port),
         MIRROR_PORT: String(this.mirrorPort),
         STORE_DIR: this.storeDirectory,

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Digest, isDigest } from '../../src/domain/digest.js';
 import { ChildDaemon } from './child-daemon.js';
 import { freePort } from './free-port.js';
+import { LOOPBACK, type ProcessPlace } from './process-place.js';
 
 const START_TIMEOUT_MS = 20_000;
 const SETTLE_MS = 100;
@@ -14,6 +15,8 @@ export interface DockerRegistryOptions {
   readonly port?: number;
   /** A bcrypt `htpasswd` file: basic authentication for everyone. */
   readonly htpasswdFile?: string;
+  /** Loopback by default. */
+  readonly place?: ProcessPlace;
 }
 
 /** One line of the access log. */
@@ -34,7 +37,7 @@ export interface BlobTraffic {
 const LOG_LINE = /^\S+ - \S+ \[[^\]]*\] "(\S+) (\S+) HTTP\/[\d.]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"$/;
 const BLOB_PATH = /^\/v2\/.+\/blobs\/(sha256:[0-9a-f]{64})(?:\?|$)/;
 
-/** A real `docker-registry` (distribution) on loopback, on files; its access log tells what it sent. */
+/** A real `docker-registry` (distribution) on files, on loopback unless told otherwise; its access log tells what it sent. */
 export class DockerRegistry {
   private daemon: ChildDaemon | undefined;
   private forgotten = 0;
@@ -42,11 +45,13 @@ export class DockerRegistry {
   private constructor(
     readonly directory: string,
     readonly port: number,
+    private readonly place: ProcessPlace,
   ) {}
 
   static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const directory = await mkdtemp(join(tmpdir(), 'reg-'));
-    const registry = new DockerRegistry(directory, options.port ?? (await freePort()));
+    const { port = await freePort(), place = LOOPBACK } = options;
+    const registry = new DockerRegistry(directory, port, place);
     await writeFile(join(directory, 'config.json'), JSON.stringify(registry.configuration(options)));
     try {
       await registry.resume();
@@ -57,9 +62,9 @@ export class DockerRegistry {
     return registry;
   }
 
-  /** `127.0.0.1:<port>`, as it stands in references. */
+  /** `<address>:<port>`, as it stands in references. */
   get host(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.place.address}:${this.port}`;
   }
 
   get url(): string {
@@ -68,9 +73,15 @@ export class DockerRegistry {
 
   /** Starts it again, on the same port and data. */
   async resume(): Promise<void> {
+    const [command, ...args] = [
+      ...this.place.launcher,
+      'docker-registry',
+      'serve',
+      join(this.directory, 'config.json'),
+    ];
     this.daemon = ChildDaemon.start({
-      command: 'docker-registry',
-      args: ['serve', join(this.directory, 'config.json')],
+      command,
+      args,
       outFile: this.accessLog,
       errFile: join(this.directory, 'log'),
     });

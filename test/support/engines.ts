@@ -1,7 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** What a suite needs beside Node.js: programs on `PATH`; `dockerd` also root on Linux. */
+/** What a suite needs beside Node.js: programs on `PATH`; some also root on Linux. */
 export type Engine =
   | 'apt-get'
   | 'dockerd'
@@ -14,13 +14,14 @@ export type Engine =
   | 'promtool'
   | 'zstd'
   | 'ip'
+  | 'tc'
   | 'nginx'
   | 'docker'
   | 'curl';
 
 /** Why `engine` cannot be used here; undefined when it can. */
 export function missingEngine(engine: Engine): string | undefined {
-  if (['dockerd', 'containerd', 'ip'].includes(engine) && process.getuid?.() !== 0)
+  if (['dockerd', 'containerd', 'ip', 'tc'].includes(engine) && process.getuid?.() !== 0)
     return `${engine} needs root`;
   return findProgram(engine) === undefined ? `${engine} is not on PATH` : undefined;
 }

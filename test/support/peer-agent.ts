@@ -101,7 +101,7 @@ class BlobController {
             const bytes = blobs.get(digest);
             return bytes ? [[digest, { size: bytes.length, complete: true }]] : [];
           });
-          return Promise.resolve(new Map(found));
+          return Promise.resolve({ blobs: new Map(found), participants: [] });
         },
       }),
     },

@@ -3,11 +3,12 @@ import PQueue from 'p-queue';
 
 import type { HostPort } from '../../config/app-config.js';
 import type { Digest } from '../../domain/digest.js';
-import type { AvailabilityAnswer, BlobAvailability } from '../availability.js';
+import type { AvailabilityAnswer, AvailabilityQuestion, BlobAvailability } from '../availability.js';
 import type { PeerIdentity } from '../peer-identity.js';
 import {
   AVAILABILITY_PATH,
   availabilityAnswerSchema,
+  encodeKnown,
   MAX_ANSWER_BYTES,
   MAX_DIGESTS,
 } from '../wire/availability-wire.js';
@@ -33,15 +34,15 @@ export class AvailabilityClient {
    */
   async ask(
     address: HostPort,
-    digests: readonly Digest[],
-    image: string | undefined,
+    question: AvailabilityQuestion,
     signal: AbortSignal,
   ): Promise<AvailabilityAnswer> {
+    const { digests } = question;
     const [first = [], ...more] = batches(digests);
-    const answer = await this.askBatch(address, first, image, signal);
+    const answer = await this.askBatch(address, { ...question, digests: first }, signal);
     const blobs = new Map(answer.blobs);
     for (const batch of more) {
-      const next = await this.askBatch(address, batch, image, signal);
+      const next = await this.askBatch(address, { ...question, digests: batch }, signal);
       for (const [digest, blob] of next.blobs) blobs.set(digest, blob);
     }
     return { ...answer, blobs };
@@ -49,8 +50,7 @@ export class AvailabilityClient {
 
   private async askBatch(
     address: HostPort,
-    digests: readonly Digest[],
-    image: string | undefined,
+    { digests, image, known }: AvailabilityQuestion,
     signal: AbortSignal,
   ): Promise<AvailabilityAnswer> {
     const answer = await this.caller.call(
@@ -59,7 +59,11 @@ export class AvailabilityClient {
         lane: 'control',
         method: 'POST',
         path: AVAILABILITY_PATH,
-        body: JSON.stringify({ digests, ...(image === undefined ? {} : { image }) }),
+        body: JSON.stringify({
+          digests,
+          ...(image === undefined ? {} : { image }),
+          ...(known ? { known: encodeKnown(known, digests) } : {}),
+        }),
         headersTimeoutMs: TIMEOUT_MS,
         bodyTimeoutMs: TIMEOUT_MS,
       },

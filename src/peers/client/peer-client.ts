@@ -23,11 +23,18 @@ const STALL_TIMEOUT_MS = 30_000;
 const STAGING_BYTES_PER_SECOND = 20 * 1024 * 1024;
 const MAX_RUNTIME_ANSWER_BYTES = 512 * 1024;
 
-/** The rest of a blob: bytes `start` to its end, `size` bytes in all. The stream fails rather than end early or late. */
+/** Bytes `[start, end)` of a blob of `size` bytes. The stream fails rather than end early or late. */
 export interface PeerBlob {
   readonly start: number;
+  readonly end: number;
   readonly size: number;
   readonly stream: Readable;
+}
+
+/** Bytes `[start, end)`, or all from `start` on. */
+export interface PeerBlobRange {
+  readonly start: number;
+  readonly end?: number;
 }
 
 /** The calls that agents make to each other. All throw PeerError, and the signal's reason when it aborts. */
@@ -40,25 +47,30 @@ export class PeerClient {
   ) {}
 
   /**
-   * Opens a blob from `start` on. A peer that cannot start there sends it from 0 and says so.
+   * Opens a range of a blob. A peer that knows no ranges sends the whole blob, and the answer says so.
    * Aborting the signal, or destroying the stream, closes the connection.
    */
-  async openBlob(address: HostPort, digest: Digest, start: number, signal: AbortSignal): Promise<PeerBlob> {
+  async openBlob(
+    address: HostPort,
+    digest: Digest,
+    range: PeerBlobRange,
+    signal: AbortSignal,
+  ): Promise<PeerBlob> {
     const answer = await this.caller.call(
       address,
       {
         lane: 'data',
         method: 'GET',
         path: blobPath(digest),
-        ...(start > 0 ? { range: `bytes=${start}-` } : {}),
+        ...rangeHeader(range),
         headersTimeoutMs: ANSWER_TIMEOUT_MS,
         bodyTimeoutMs: STALL_TIMEOUT_MS,
       },
       [200, 206],
       signal,
     );
-    const extent = extentOf(answer, start);
-    if (extent) return { ...extent, stream: this.measure(answer, extent.size - extent.start, signal) };
+    const extent = extentOf(answer, range);
+    if (extent) return { ...extent, stream: this.measure(answer, extent.end - extent.start, signal) };
     await discard(answer.body);
     throw new PeerError('http', 'The peer answered with another range than asked for.', {
       status: answer.status,
@@ -148,13 +160,20 @@ function blobPath(digest: Digest): string {
   return `/v2/preheat/blobs/${digest}`;
 }
 
+/** None for the whole blob. The last byte is named, not the one after it (RFC 9110, 14.1.2). */
+function rangeHeader({ start, end }: PeerBlobRange): { range?: string } {
+  if (start === 0 && end === undefined) return {};
+  return { range: `bytes=${start}-${end === undefined ? '' : end - 1}` };
+}
+
 /** What the answer's headers say of the bytes that follow; undefined when that is not what was asked for. */
-function extentOf(answer: PeerAnswer, start: number): { start: number; size: number } | undefined {
+function extentOf(answer: PeerAnswer, wanted: PeerBlobRange): Omit<PeerBlob, 'stream'> | undefined {
   const length = parseContentLength(headerOf(answer, 'content-length'));
-  if (answer.status === 200) return length === undefined ? undefined : { start: 0, size: length };
+  if (answer.status === 200)
+    return length === undefined ? undefined : { start: 0, end: length, size: length };
   const range = parseContentRange(headerOf(answer, 'content-range') ?? '');
-  if (range?.start !== start || range.end !== range.size) return undefined;
-  return length === undefined || length === range.size - start ? { start, size: range.size } : undefined;
+  if (range?.start !== wanted.start || range.end !== (wanted.end ?? range.size)) return undefined;
+  return length === undefined || length === range.end - range.start ? range : undefined;
 }
 
 function headerOf({ headers }: PeerAnswer, name: string): string | undefined {

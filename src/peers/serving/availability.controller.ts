@@ -23,9 +23,9 @@ export class AvailabilityController {
   @HttpCode(HttpStatus.OK)
   @ApiOperation({ summary: 'What this node has of some blobs' })
   @ApiOkResponse({ description: '{node, instance, platform, protocol, blobs, participants}' })
-  async describe(@Body() { digests }: AvailabilityDto, @Req() request: Request): Promise<object> {
+  async describe(@Body() { digests, known }: AvailabilityDto, @Req() request: Request): Promise<object> {
     const { node, instance, platform, protocol } = this.identity;
-    const blobs = await this.provider.describe(digests, callerOf(request));
-    return encodeAvailability({ node, instance, platform, protocol, blobs, participants: [] });
+    const { blobs, participants } = await this.provider.describe(digests, callerOf(request));
+    return encodeAvailability({ node, instance, platform, protocol, blobs, participants }, known);
   }
 }

@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { ArrayMaxSize, IsArray, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsObject, IsOptional, IsString, Matches, MaxLength } from 'class-validator';
 
 import type { Digest } from '../../domain/digest.js';
 import { MAX_DIGESTS } from '../wire/availability-wire.js';
@@ -17,4 +17,12 @@ export class AvailabilityDto {
   @ArrayMaxSize(MAX_DIGESTS)
   @Matches(/^sha256:[0-9a-f]{64}$/, { each: true })
   readonly digests!: Digest[];
+
+  @ApiPropertyOptional({
+    description: 'per digest, the chunks whose hashes the caller knows already, as a bitmap in base64',
+    type: Object,
+  })
+  @IsOptional()
+  @IsObject()
+  readonly known?: Readonly<Record<string, unknown>>;
 }

@@ -3,25 +3,33 @@ import fc from 'fast-check';
 import { ChunkMap, chunkCountOf } from '../../domain/chunk-map.js';
 import type { Digest } from '../../domain/digest.js';
 import type { AvailabilityAnswer, BlobAvailability } from '../availability.js';
-import { availabilityAnswerSchema, encodeAvailability } from './availability-wire.js';
+import { availabilityAnswerSchema, encodeAvailability, encodeKnown } from './availability-wire.js';
 
 const MIB = 1024 * 1024;
 const identity = { node: 'node-1', instance: 'a'.repeat(32), platform: 'linux/amd64', protocol: 1 };
+const KEY: Digest = `sha256:${'1'.repeat(64)}`;
+const OTHER_KEY: Digest = `sha256:${'2'.repeat(64)}`;
+const HASHES = ['a', 'b'].map((letter) => letter.repeat(64));
 const hex64 = fc.stringMatching(/^[0-9a-f]{64}$/);
 const digest = hex64.map((hex): Digest => `sha256:${hex}`);
 
-const blob = fc.integer({ min: 0, max: 20 * MIB }).chain((size): fc.Arbitrary<BlobAvailability> => {
-  const count = chunkCountOf(size);
-  const chunks = fc.uniqueArray(fc.integer({ min: 0, max: Math.max(0, count - 1) })).map((indexes) => {
+function mapsOf(count: number): fc.Arbitrary<ChunkMap> {
+  return fc.uniqueArray(fc.integer({ min: 0, max: Math.max(0, count - 1) })).map((indexes) => {
     const map = new ChunkMap(count);
     if (count > 0) for (const index of indexes) map.add(index);
     return map;
   });
+}
+
+const blob = fc.integer({ min: 0, max: 20 * MIB }).chain((size): fc.Arbitrary<BlobAvailability> => {
+  const count = chunkCountOf(size);
+  const chunks = mapsOf(count);
   return fc.record(
     {
       size: fc.constant(size),
       complete: fc.boolean(),
       chunks,
+      sent: chunks,
       chunkHashes: fc.array(fc.oneof(hex64, fc.constant('')), { minLength: count, maxLength: count }),
       origin: fc.record({
         state: fc.constantFrom('claimed', 'reading'),
@@ -50,13 +58,77 @@ function carry(value: unknown): unknown {
 }
 
 describe('availability on the wire', () => {
-  it('arrives as it was sent', () => {
+  it('arrives as it was sent at whoever does not say what it knows, as agents before `known` do', () => {
     fc.assert(
       fc.property(answer, (sent) => {
-        expect(availabilityAnswerSchema.parse(carry(encodeAvailability(sent)))).toEqual(sent);
+        expect(availabilityAnswerSchema.parse(carry(encodeAvailability(sent, undefined)))).toEqual(sent);
       }),
       { numRuns: 30 },
     );
+  });
+
+  it('tells whoever says which hashes it knows the others alone', () => {
+    const size = fc.integer({ min: 1, max: 40 * MIB });
+    const question = size.chain((bytes) => {
+      const count = chunkCountOf(bytes);
+      const hashes = fc.array(fc.oneof(hex64, fc.constant('')), { minLength: count, maxLength: count });
+      return fc.record({ size: fc.constant(bytes), chunkHashes: hashes, known: mapsOf(count) });
+    });
+    fc.assert(
+      fc.property(digest, question, (key, { size: bytes, chunkHashes, known }) => {
+        const sent = { size: bytes, complete: false, chunkHashes };
+        const asked = carry(encodeKnown(new Map([[key, known]]), [key])) as Record<string, unknown>;
+        const encoded = encodeAvailability(
+          { ...identity, blobs: new Map([[key, sent]]), participants: [] },
+          asked,
+        );
+        const received = availabilityAnswerSchema.parse(carry(encoded)).blobs.get(key);
+        const news = chunkHashes.map((hash, index) => (known.has(index) ? '' : hash));
+        const isNews = news.some((hash) => hash !== '');
+        expect(received).toEqual({ size: bytes, complete: false, ...(isNews ? { chunkHashes: news } : {}) });
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('says what is known of the blobs in question alone', () => {
+    const [one, other] = [ChunkMap.full(3), ChunkMap.full(9)];
+    const known = new Map([
+      [KEY, one],
+      [OTHER_KEY, other],
+    ]);
+    expect(encodeKnown(known, [OTHER_KEY])).toEqual({ [OTHER_KEY]: '/wE=' });
+    expect(encodeKnown(known, [])).toEqual({});
+  });
+
+  it.each([
+    ['no text', 7],
+    ['a map of another size', Buffer.alloc(9).toString('base64')],
+    ['nothing', undefined],
+  ])('tells all hashes to whoever says %s', (_, known) => {
+    const blobs = new Map([[KEY, { size: 2 * MIB, complete: true, chunkHashes: HASHES }]]);
+    const encoded = carry(encodeAvailability({ ...identity, blobs, participants: [] }, { [KEY]: known }));
+    expect(encoded).toMatchObject({ blobs: { [KEY]: { chunkHashes: HASHES } } });
+  });
+
+  it.each([
+    ['a chunk that there is not', 2 * MIB, { 2: HASHES[0] }],
+    ['no number', 2 * MIB, { first: HASHES[0] }],
+    ['a negative number', 2 * MIB, { '-1': HASHES[0] }],
+    ['no hash', 2 * MIB, { 0: 'hash' }],
+    ['one chunk of a blob without an end', Number.MAX_SAFE_INTEGER, { 0: HASHES[0] }],
+  ])('leaves out a blob whose hashes name %s', (_, size, hashes) => {
+    const blobs = { [KEY]: { size, complete: true, hashes }, [OTHER_KEY]: { size: 1, complete: true } };
+    expect([...availabilityAnswerSchema.parse({ ...identity, blobs }).blobs.keys()]).toEqual([OTHER_KEY]);
+  });
+
+  it('tells all hashes of a blob too large for a list of some', () => {
+    const chunkHashes = Array.from({ length: 8193 }, () => HASHES[0]!);
+    const size = chunkHashes.length * 8 * MIB;
+    const known = encodeKnown(new Map([[KEY, new ChunkMap(8193)]]), [KEY]);
+    const blobs = new Map([[KEY, { size, complete: true, chunkHashes }]]);
+    const encoded = encodeAvailability({ ...identity, blobs, participants: [] }, known);
+    expect(availabilityAnswerSchema.parse(carry(encoded)).blobs.get(KEY)?.chunkHashes).toEqual(chunkHashes);
   });
 
   it('is parsed or refused, whatever it is', () => {

@@ -12,6 +12,8 @@ export const MAX_DIGESTS = 2048;
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_PARTICIPANTS = 64;
 const MAX_SWARM = 32;
+/** Chunks of the largest blob (64 GiB) whose hashes are told one by one: a few bytes must not make whoever reads them take memory for a list of any length. */
+const MAX_SPARSE_CHUNKS = 8192;
 
 const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
 const sizeSchema = z.int().min(0);
@@ -23,17 +25,23 @@ const blobSchema = z
     complete: z.boolean(),
     chunks: z.base64().optional(),
     chunkHashes: z.array(z.string().regex(/^(?:[0-9a-f]{64})?$/)).optional(),
+    hashes: z.record(z.string().regex(/^\d{1,7}$/), z.string().regex(/^[0-9a-f]{64}$/)).optional(),
+    sent: z.base64().optional(),
     origin: z.object({ state: z.enum(['claimed', 'reading']), key: z.string().max(64) }).optional(),
     swarm: z.array(z.string().regex(NODE_NAME)).max(MAX_SWARM).optional(),
     derived: z.object({ digest: digestSchema, size: sizeSchema }).optional(),
   })
   .transform((blob, context): BlobAvailability => {
-    const { size, complete, chunks, chunkHashes, origin, swarm, derived } = blob;
+    const { size, complete, origin, swarm, derived } = blob;
     const chunkCount = chunkCountOf(size);
-    const bits = chunks === undefined ? undefined : Buffer.from(chunks, 'base64');
+    const chunks = toChunkMap(blob.chunks, chunkCount);
+    const sent = toChunkMap(blob.sent, chunkCount);
+    const chunkHashes = blob.hashes ? toList(blob.hashes, chunkCount) : blob.chunkHashes;
     const fits =
-      (bits === undefined || bits.length === Math.ceil(chunkCount / 8)) &&
-      (chunkHashes === undefined || chunkHashes.length === chunkCount);
+      chunks !== null &&
+      sent !== null &&
+      chunkHashes !== null &&
+      (chunkHashes?.length ?? chunkCount) === chunkCount;
     if (!fits) {
       context.addIssue({ code: 'custom', message: 'chunks do not fit the size' });
       return z.NEVER;
@@ -41,7 +49,8 @@ const blobSchema = z
     return {
       size,
       complete,
-      ...(bits ? { chunks: new ChunkMap(chunkCount, bits) } : {}),
+      ...(chunks ? { chunks } : {}),
+      ...(sent ? { sent } : {}),
       ...(chunkHashes ? { chunkHashes } : {}),
       ...(origin ? { origin } : {}),
       ...(swarm ? { swarm } : {}),
@@ -68,21 +77,66 @@ export const availabilityAnswerSchema = z
     return { node, instance, platform, protocol, blobs: parsed, participants: participants ?? [] };
   });
 
-/** What goes over the wire for `answer`, as a plain object for JSON. */
-export function encodeAvailability({
-  node,
-  instance,
-  platform,
-  protocol,
-  blobs,
-  participants,
-}: AvailabilityAnswer): object {
-  const encoded = [...blobs].map(([digest, blob]) => [
-    digest,
-    {
-      ...blob,
-      ...(blob.chunks ? { chunks: Buffer.from(blob.chunks.toBytes()).toString('base64') } : {}),
-    },
-  ]);
-  return { node, instance, platform, protocol, blobs: Object.fromEntries(encoded) as object, participants };
+/**
+ * What goes over the wire for `answer`, as a plain object for JSON. A caller that says which hashes it has is told the
+ * others alone, by their chunk; one that does not gets the whole list.
+ * @param known per digest, a bitmap in base64, as the caller sent it: what does not parse counts as nothing
+ */
+export function encodeAvailability(
+  { node, instance, platform, protocol, blobs, participants }: AvailabilityAnswer,
+  known: Readonly<Record<string, unknown>> | undefined,
+): object {
+  const encoded = [...blobs].map(([digest, blob]): [string, object] => {
+    const { chunks, sent, chunkHashes, ...rest } = blob;
+    return [
+      digest,
+      {
+        ...rest,
+        ...(chunks ? { chunks: toBase64(chunks) } : {}),
+        ...(sent ? { sent: toBase64(sent) } : {}),
+        ...encodeHashes(chunkHashes, known?.[digest]),
+      },
+    ];
+  });
+  return { node, instance, platform, protocol, blobs: Object.fromEntries(encoded), participants };
+}
+
+/** What goes over the wire of the hashes that the caller has, per digest of this question. */
+export function encodeKnown(
+  known: ReadonlyMap<Digest, ChunkMap>,
+  digests: readonly Digest[],
+): Record<string, string> {
+  const asked = digests.flatMap((digest): [Digest, string][] => {
+    const chunks = known.get(digest);
+    return chunks ? [[digest, toBase64(chunks)]] : [];
+  });
+  return Object.fromEntries(asked);
+}
+
+function encodeHashes(chunkHashes: readonly string[] | undefined, known: unknown): object {
+  if (!chunkHashes) return {};
+  const has = typeof known === 'string' ? toChunkMap(known, chunkHashes.length) : undefined;
+  if (!has || chunkHashes.length > MAX_SPARSE_CHUNKS) return { chunkHashes };
+  const news = [...chunkHashes.entries()].filter(([index, hash]) => hash !== '' && !has.has(index));
+  return news.length === 0 ? {} : { hashes: Object.fromEntries(news) };
+}
+
+function toBase64(chunks: ChunkMap): string {
+  return Buffer.from(chunks.toBytes()).toString('base64');
+}
+
+/** Null when `text` does not hold that many chunks. */
+function toChunkMap(text: string | undefined, chunkCount: number): ChunkMap | undefined | null {
+  if (text === undefined) return undefined;
+  const bits = Buffer.from(text, 'base64');
+  return bits.length === Math.ceil(chunkCount / 8) ? new ChunkMap(chunkCount, bits) : null;
+}
+
+/** Empty where `hashes` names none; null when it names a chunk that there is not, or the blob is too large for this form. */
+function toList(hashes: Readonly<Record<string, string>>, chunkCount: number): string[] | null {
+  const entries = Object.entries(hashes);
+  if (chunkCount > MAX_SPARSE_CHUNKS || entries.some(([index]) => Number(index) >= chunkCount)) return null;
+  const list = Array.from({ length: chunkCount }, () => '');
+  for (const [index, hash] of entries) list[Number(index)] = hash;
+  return list;
 }

@@ -46,7 +46,7 @@ describe('ArchiveIndex', () => {
   const put = (name: string, bytes: Buffer): Promise<void> => writeFile(join(directory, name), bytes);
 
   async function read(digest: Digest, size: number, start = 0): Promise<Buffer> {
-    const opened = await index.source().open({ digest, size, mediaType: '' }, start, SIGNAL);
+    const opened = await index.source().open({ digest, size, mediaType: '' }, { start, end: size }, SIGNAL);
     expect(opened.start).toBe(start);
     return buffer(opened.stream);
   }
@@ -276,7 +276,9 @@ describe('ArchiveIndex', () => {
     nowMs -= 30_000; // no look in between
     await truncate(join(directory, 'app.tar'), 2000);
     await utimes(join(directory, 'app.tar'), 1, 1);
-    await expect(source.open(layer, 0, SIGNAL)).rejects.toBeInstanceOf(PreheatFailure);
+    await expect(source.open(layer, { start: 0, end: layer.size }, SIGNAL)).rejects.toBeInstanceOf(
+      PreheatFailure,
+    );
   });
 
   it('ends a decompression bomb', async () => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 
 import { hexOf } from '../../domain/digest.js';
-import type { BlobSource, WantedBlob } from '../blob-source.js';
+import type { BlobSource, ByteRange, OpenedRange, WantedBlob } from '../blob-source.js';
 import type { ArchiveContent } from './archive-content.js';
 import { archiveInvalid } from './archive-reader.js';
 
@@ -26,11 +26,7 @@ export class ArchiveSource implements BlobSource {
     return (await this.holderOf(blob, signal)) !== undefined;
   }
 
-  async open(
-    blob: WantedBlob,
-    start: number,
-    signal: AbortSignal,
-  ): Promise<{ readonly start: number; readonly stream: Readable }> {
+  async open(blob: WantedBlob, { start, end }: ByteRange, signal: AbortSignal): Promise<OpenedRange> {
     const holder = await this.holderOf(blob, signal);
     const found = await holder?.blob(blob.digest);
     if (!holder || !found)
@@ -40,10 +36,11 @@ export class ArchiveSource implements BlobSource {
       this.archives.passOver(holder, error);
       throw error;
     });
-    const checked = Readable.from(this.check(holder, blob, start, stream, signal), {
-      objectMode: false,
-    });
-    return { start, stream: checked.once('close', () => stream.destroy()) };
+    const last = Math.min(end, found.size);
+    const pieces =
+      last < found.size ? firstBytes(stream, last - start) : this.check(holder, blob, start, stream, signal);
+    const checked = Readable.from(pieces, { objectMode: false });
+    return { start, end: last, stream: checked.once('close', () => stream.destroy()) };
   }
 
   /**
@@ -78,5 +75,17 @@ export class ArchiveSource implements BlobSource {
       if (!signal.aborted) this.archives.passOver(holder, error);
       throw error;
     }
+  }
+}
+
+async function* firstBytes(
+  stream: AsyncIterable<Buffer>,
+  count: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  let left = count;
+  for await (const piece of stream) {
+    yield piece.subarray(0, left);
+    left -= piece.length;
+    if (left <= 0) return;
   }
 }

@@ -16,10 +16,13 @@ import { PreheatFailure } from '../../domain/errors.js';
 import { parseImageReference } from '../../domain/image-reference.js';
 import type { Lease } from '../../lock/lease.js';
 import type { PreheatMetrics } from '../../metrics/preheat-metrics.js';
+import { AgentIdentity } from '../../peers/agent-identity.js';
+import type { BlobAvailability } from '../../peers/availability.js';
 import { PeerError } from '../../peers/peer-error.js';
 import type { Peer } from '../../peers/peer-identity.js';
 import type { PeerService } from '../../peers/peer.service.js';
 import type { RuntimeHolding } from '../../peers/runtime-view.js';
+import { SwarmSource } from '../../peers/swarm/swarm-source.js';
 import type { RegistryClient } from '../../registry/registry-client.js';
 import { StoreInventory } from '../../store/store-inventory.js';
 import type { ArchiveIndex } from '../archive/archive-index.js';
@@ -31,6 +34,7 @@ import { OriginClaims } from '../origin-claims.js';
 import { PeerSweep } from '../peer-sweep.js';
 import { RuntimeExports } from '../runtime-exports.js';
 import type { SessionParts } from '../session-parts.js';
+import { ChunkFetcher } from '../swarm/chunk-fetcher.js';
 import type { TransferOutcome, TransferRequest } from '../transfer-request.js';
 import { TransferSession } from '../transfer-session.js';
 import { ExportIngest } from './export-ingest.js';
@@ -85,18 +89,20 @@ class Holder {
       };
     });
     const root = digestOf(image.manifestBytes);
+    const blobsOf = ({ node }: Peer): Map<Digest, BlobAvailability> => {
+      const derived = peers[node]?.derived;
+      const size = image.manifestBytes.length;
+      return new Map(derived ? [[root, { size, complete: true, derived: { digest: derived, size } }]] : []);
+    };
     const peerService = {
       peers: () => list.filter(({ node }) => !this.quarantined.includes(node)),
       inRuntime: ({ node }: Peer) => Promise.resolve(peers[node]?.holding),
-      availability: ({ node }: Peer) => {
-        const derived = peers[node]?.derived;
-        const size = image.manifestBytes.length;
-        const answer = { size, complete: true, ...(derived ? { derived: { digest: derived, size } } : {}) };
-        return Promise.resolve(new Map(derived ? [[root, answer]] : []));
-      },
+      availability: (peer: Peer) => Promise.resolve(blobsOf(peer)),
+      ask: (peer: Peer) => Promise.resolve({ blobs: blobsOf(peer), participants: [] }),
       openBlob: ({ node }: Peer) => {
         const stream = peers[node]?.blob?.();
-        if (stream) return Promise.resolve({ start: 0, size: image.manifestBytes.length, stream });
+        const size = image.manifestBytes.length;
+        if (stream) return Promise.resolve({ start: 0, end: size, size, stream });
         return Promise.reject(new PeerError('full', 'all streams are taken', { status: 429 }));
       },
       openExport: async ({ node }: Peer) => {
@@ -111,7 +117,8 @@ class Holder {
       blob: (_reference: unknown, digest: Digest) => {
         this.blobsRead.push(digest);
         const bytes = image.blobs.get(digest)!;
-        return Promise.resolve({ start: 0, size: bytes.length, stream: Readable.from([bytes]) });
+        const size = bytes.length;
+        return Promise.resolve({ start: 0, end: size, size, stream: Readable.from([bytes]) });
       },
     } as unknown as RegistryClient;
     const metrics = {
@@ -128,6 +135,7 @@ class Holder {
     const sweep = new PeerSweep(peerService);
     const ingest = new ExportIngest(files.store, new StoreInventory(files.layout));
     const parts: SessionParts = {
+      self: new AgentIdentity({ nodeName: 'self', platform: TINY_PLATFORM }),
       clock,
       metrics,
       registry,
@@ -141,7 +149,10 @@ class Holder {
         findByConfig: () => Promise.resolve(undefined),
       } as unknown as ArchiveIndex,
       archives: noArchive,
+      relays: new SwarmSource(clock),
+      downlink,
       downloader: new BlobDownloader(downlink, files.store),
+      fetcher: new ChunkFetcher(peerService, downlink),
       flights: new Flights(),
       claims: new OriginClaims(),
       exports: new RuntimeExports(peerService, sweep, ingest, downlink, metrics, clock),

@@ -1,0 +1,24 @@
+import { anySignal } from './abort.js';
+import type { Clock } from './clock.js';
+
+/** Lets one loop sleep until something has happened, or it is time to look anyway. */
+export class Bell {
+  private rung = Promise.withResolvers<undefined>();
+
+  constructor(private readonly clock: Clock) {}
+
+  /** Wakes whoever waits; when nobody does, the next wait ends at once. */
+  ring(): void {
+    this.rung.resolve(undefined);
+  }
+
+  /** @throws the signal's reason */
+  async wait(durationMs: number, signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    const pause = this.clock.sleep(durationMs, anySignal(signal, woken.signal)).catch(() => undefined);
+    await Promise.race([this.rung.promise, pause]);
+    woken.abort();
+    this.rung = Promise.withResolvers();
+    signal.throwIfAborted();
+  }
+}

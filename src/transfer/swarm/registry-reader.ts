@@ -1,0 +1,146 @@
+import { anySignal, isAbort, StallTimer } from '../../common/abort.js';
+import { backoffMs } from '../../common/backoff.js';
+import type { Clock } from '../../common/clock.js';
+import { chunkRange } from '../../domain/chunk-map.js';
+import { PreheatFailure, reasonOf } from '../../domain/errors.js';
+import type { FailureReason } from '../../domain/preheat-state.js';
+import type { BlobSource } from '../blob-source.js';
+import type { Downlink } from '../downlink.js';
+import { nextSpan, type Span } from './registry-span.js';
+import type { SwarmBlob } from './swarm-blob.js';
+
+/** Streams from the registry at a time, of all blobs of an image together. */
+const MAX_STREAMS = 4;
+/** A stream that brings nothing for this long is given up, and opened again. */
+const STALL_MS = 30_000;
+/** Tries in a row that bring nothing, after which the registry has failed. */
+const MAX_FAILURES = 3;
+/** What another try may mend, since the blob goes on from where it stopped. */
+const PASSING: ReadonlySet<FailureReason> = new Set(['registry_unreachable', 'registry_error', 'timeout']);
+
+export interface RegistryReaderEvents {
+  readonly onChunk: (blob: SwarmBlob, index: number, startedMs: number) => void;
+  /** The registry failed for good, or nothing can be written any more. */
+  readonly onFailure: (error: unknown) => void;
+  /** A stream has ended: there may be more to read. */
+  readonly onChange: () => void;
+}
+
+interface Reading {
+  streams: number;
+  /** Whether the registry answers ranges of this blob: nothing is asked in parallel before it has. */
+  ranges: 'unknown' | 'yes' | 'no';
+}
+
+/** Reads what nobody else has from the registry, in up to four ranges at a time, for as long as the lock is held. */
+export class RegistryReader {
+  private readonly readings = new Map<SwarmBlob, Reading>();
+  private readonly tasks = new Set<Promise<void>>();
+
+  constructor(
+    private readonly source: BlobSource,
+    private readonly isOffered: (blob: SwarmBlob, index: number) => boolean,
+    private readonly parts: { readonly downlink: Downlink; readonly clock: Clock },
+    private readonly events: RegistryReaderEvents,
+  ) {}
+
+  get isReading(): boolean {
+    return this.tasks.size > 0;
+  }
+
+  /** Opens as many streams as there is room and work for, and returns at once. */
+  advance(blobs: readonly SwarmBlob[], signal: AbortSignal): void {
+    for (const blob of blobs) {
+      while (this.tasks.size < MAX_STREAMS) {
+        const reading = this.readings.get(blob) ?? { streams: 0, ranges: 'unknown' };
+        if (reading.streams > 0 && reading.ranges !== 'yes') break;
+        const span = nextSpan({
+          size: blob.size,
+          mine: blob.mine,
+          isElsewhere: (index) => blob.isReserved(index) || this.isOffered(blob, index),
+          whole: reading.ranges === 'no',
+        });
+        if (!span) break;
+        this.readings.set(blob, reading);
+        this.begin(blob, reading, span, signal);
+      }
+    }
+  }
+
+  /** Resolves when no stream is open any more. */
+  async end(): Promise<void> {
+    await Promise.allSettled(this.tasks);
+  }
+
+  private begin(blob: SwarmBlob, reading: Reading, span: Span, signal: AbortSignal): void {
+    const giveBack = blob.reserve(span.from, span.to);
+    reading.streams += 1;
+    const task = this.read(blob, reading, span, signal)
+      .catch((error: unknown) => this.events.onFailure(error))
+      .finally(() => {
+        giveBack();
+        reading.streams -= 1;
+        this.tasks.delete(task);
+        this.events.onChange();
+      });
+    this.tasks.add(task);
+  }
+
+  /** Tries again what may pass; a try that brought a chunk counts as the first one. */
+  private async read(blob: SwarmBlob, reading: Reading, span: Span, signal: AbortSignal): Promise<void> {
+    let { from } = span;
+    for (let failures = 0; ;) {
+      const chunksBefore = blob.mine.size;
+      try {
+        await this.stream(blob, reading, { from, to: span.to }, signal);
+        return;
+      } catch (error) {
+        // Peers brought the rest meanwhile, and a stream of a registry without Range goes on over what is there.
+        if (blob.mine.isFull) return;
+        if (isAbort(error, signal) || !PASSING.has(reasonOf(error, 'no_source'))) throw error;
+        failures = blob.mine.size > chunksBefore ? 1 : failures + 1;
+        if (failures >= MAX_FAILURES) throw error;
+        await this.parts.clock.sleep(backoffMs(failures, { initialMs: 500, maxMs: 5000 }), signal);
+      }
+      while (from < span.to && blob.mine.has(from)) from += 1;
+      if (from === span.to) return;
+    }
+  }
+
+  private async stream(
+    blob: SwarmBlob,
+    reading: Reading,
+    { from, to }: Span,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const startedMs = this.parts.clock.monotonicMs();
+    const { start } = chunkRange(blob.size, from);
+    const end = to === blob.mine.length ? blob.size : chunkRange(blob.size, to).start;
+    const stall = new StallTimer(
+      STALL_MS,
+      () => new PreheatFailure('timeout', `${this.source.name} sent nothing for ${STALL_MS / 1000} s`),
+    );
+    const alive = anySignal(signal, stall.signal);
+    try {
+      const opened = await this.source.open(blob.wanted, { start, end }, alive);
+      const isWhole = opened.start === 0 && opened.end === blob.size;
+      if (start > 0 || end < blob.size) reading.ranges = isWhole ? 'no' : 'yes';
+      // A registry without Range sends everything: what is there already is passed over.
+      const giveBack = isWhole ? blob.reserve(0, blob.mine.length) : undefined;
+      try {
+        await blob.partial.write(opened.start, opened.stream, alive, {
+          onPiece: (bytes) => {
+            stall.touch();
+            return this.parts.downlink.take(bytes, alive);
+          },
+          onChunk: (index) => this.events.onChunk(blob, index, startedMs),
+        });
+      } finally {
+        giveBack?.();
+        opened.stream.destroy();
+      }
+    } finally {
+      stall.stop();
+    }
+  }
+}
