@@ -3,13 +3,33 @@ export const GIB = 1024 * MIB;
 
 /** How much each part moves and how often: all of it, or what a few minutes allow. */
 export interface Scale {
+  /** Sizes of the simulated clusters. */
+  readonly simulatedNodes: readonly number[];
   /** Of the single layer that passes through two nodes. */
   readonly largeLayerBytes: number;
   /** Pairs of preheat and plain pull. */
   readonly pairs: number;
   /** Rounds of serving a hot gigabyte, each by the agent and by nginx. */
   readonly servingRounds: number;
+  /** Of the image that eight nodes share over links of their own. */
+  readonly sharedImageBytes: number;
+  /** Of the one that they copy whole; the time of that grows with it in proportion. */
+  readonly copiedBytes: number;
 }
 
-export const FULL: Scale = { largeLayerBytes: 2 * GIB, pairs: 7, servingRounds: 8 };
-export const QUICK: Scale = { largeLayerBytes: GIB, pairs: 5, servingRounds: 4 };
+export const FULL: Scale = {
+  simulatedNodes: [8, 32, 100, 1000],
+  largeLayerBytes: 2 * GIB,
+  pairs: 7,
+  servingRounds: 8,
+  sharedImageBytes: 256_000_000,
+  copiedBytes: 32_000_000,
+};
+export const QUICK: Scale = {
+  simulatedNodes: [8, 32, 100],
+  largeLayerBytes: GIB,
+  pairs: 5,
+  servingRounds: 4,
+  sharedImageBytes: 96_000_000,
+  copiedBytes: 8_000_000,
+};

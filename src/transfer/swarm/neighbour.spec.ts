@@ -1,7 +1,7 @@
 import { ChunkMap } from '../../domain/chunk-map.js';
 import { digestOf } from '../../domain/digest.js';
 import type { BlobAvailability } from '../../peers/availability.js';
-import type { Neighbour} from './neighbour.js';
+import type { Neighbour } from './neighbour.js';
 import { NeighbourBlob } from './neighbour.js';
 import { NeighbourTable } from './neighbour-table.js';
 
