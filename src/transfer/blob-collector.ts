@@ -226,10 +226,9 @@ export class BlobCollector {
   }
 
   private distrust(blob: SwarmBlob, error: unknown): void {
-    const [giver] = blob.givers.values();
-    const isOnlyOne = this.memory.contributions.blame(blob.digest) && blob.givers.size === blob.mine.length;
-    // Who gave only some of its chunks has not given those that an earlier attempt, or process, has left.
-    if (!isOnlyOne || !giver) this.memory.suspects.note(blob);
+    this.memory.contributions.blame(blob.digest);
+    const giver = blob.onlyGiver;
+    if (!giver) this.memory.suspects.note(blob);
     else if (giver.kind === 'registry') this.fail(error);
     else this.blame(giver);
   }

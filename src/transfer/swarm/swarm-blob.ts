@@ -32,6 +32,15 @@ export class SwarmBlob implements WantedChunks {
     return this.partial.verified;
   }
 
+  /** Who gave all of its chunks; undefined when several did, or some are of an earlier attempt or process. */
+  get onlyGiver(): Giver | undefined {
+    const [first, ...others] = this.givers.values();
+    const isOnlyOne =
+      this.givers.size === this.mine.length &&
+      others.every(({ name, instance }) => name === first?.name && instance === first.instance);
+    return isOnlyOne ? first : undefined;
+  }
+
   /** Whether chunk `index` comes out of a stream that is under way. */
   readonly isReserved = (index: number): boolean => this.reserved.has(index);
 
