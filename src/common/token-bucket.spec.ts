@@ -86,6 +86,27 @@ describe('TokenBucket', () => {
     await expect(new TokenBucket(RATE, clock).take(1, AbortSignal.abort(reason))).rejects.toBe(reason);
   });
 
+  it('keeps a rate within 5 % over 5 s when no more than its burst is taken at once', async () => {
+    const bucket = new TokenBucket(RATE, clock);
+    const stop = new AbortController();
+    const taken: { atMs: number; count: number }[] = [];
+    const taker = (async () => {
+      for (;;) {
+        await bucket.take(bucket.burst, stop.signal);
+        taken.push({ atMs: clock.monotonicMs(), count: bucket.burst });
+      }
+    })();
+    await clock.advance(20_000);
+    stop.abort(new Error('stop'));
+    await expect(taker).rejects.toBe(stop.signal.reason);
+    for (let fromMs = 1_000; fromMs <= 15_000; fromMs += 1_000) {
+      const inWindow = taken.filter(({ atMs }) => atMs >= fromMs && atMs < fromMs + 5_000);
+      const sum = inWindow.reduce((total, { count }) => total + count, 0);
+      expect(Math.abs(sum - 5 * RATE)).toBeLessThanOrEqual(0.05 * 5 * RATE);
+    }
+    expect(new TokenBucket(0, clock).burst).toBe(Infinity);
+  });
+
   it('has no limit at 0', async () => {
     const bucket = new TokenBucket(0, clock);
     for (let turn = 0; turn < 100; turn += 1) await bucket.take(Number.MAX_SAFE_INTEGER);

@@ -9,7 +9,8 @@ const BURST_SECONDS = 0.25;
  * made up for, and so little that a rate measured over 5 s stays within 5 % after any pause.
  */
 export class TokenBucket {
-  private readonly capacity: number;
+  /** The most that it saves up. Whoever takes no more at once stays within 5 % of the rate over 5 s; without a limit Infinity. */
+  readonly burst: number;
   private available: number;
   private updatedMs: number;
   private tail: Promise<void> = Promise.resolve();
@@ -19,8 +20,8 @@ export class TokenBucket {
     private readonly ratePerSecond: number,
     private readonly clock: Clock = systemClock,
   ) {
-    this.capacity = ratePerSecond * BURST_SECONDS;
-    this.available = this.capacity;
+    this.burst = ratePerSecond === 0 ? Infinity : Math.floor(ratePerSecond * BURST_SECONDS);
+    this.available = this.burst;
     this.updatedMs = clock.monotonicMs();
   }
 
@@ -32,7 +33,7 @@ export class TokenBucket {
     await (signal ? abandonable(turn, signal) : turn);
   }
 
-  /** More than the capacity may be taken at once: the bucket goes into debt, and the next caller waits for it. */
+  /** More than the burst may be taken at once: the bucket goes into debt, and the next caller waits for it. */
   private async pay(count: number, signal: AbortSignal | undefined): Promise<void> {
     // Whoever left while it waited for its turn.
     signal?.throwIfAborted();
@@ -47,7 +48,7 @@ export class TokenBucket {
   private refill(): void {
     const nowMs = this.clock.monotonicMs();
     this.available = Math.min(
-      this.capacity,
+      this.burst,
       this.available + ((nowMs - this.updatedMs) / 1000) * this.ratePerSecond,
     );
     this.updatedMs = nowMs;

@@ -153,7 +153,11 @@ export class DistributionResponder {
             response,
             blob,
             { start, end },
-            { stallTimeoutMs: this.stallTimeoutMs, beforePiece },
+            {
+              stallTimeoutMs: this.stallTimeoutMs,
+              beforePiece,
+              maxPieceBytes: client.limited ? this.uplink.maxPieceBytes : Infinity,
+            },
           );
         return true;
       });

@@ -3,17 +3,19 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 import { StallTimer } from '../common/abort.js';
-import type { BlobReader } from '../store/blob-reader.js';
+import type { BlobReader, Pacing } from '../store/blob-reader.js';
 import type { ByteRange } from './byte-range.js';
 
 /** The reader took nothing for too long, or went away: the response is destroyed, there is nobody to tell. */
 class ReaderGoneError extends Error {}
 
+type BeforePiece = NonNullable<Pacing['beforePiece']>;
+
 export interface SendOptions {
   /** A reader that takes nothing for this long is cut. */
   readonly stallTimeoutMs: number;
   /** Awaited with each piece's length before it is sent: the place for a rate limit. */
-  readonly beforePiece: (bytes: number) => Promise<void> | void;
+  readonly beforePiece: BeforePiece;
 }
 
 /** Aborts when the client has gone before the response was finished. */
@@ -30,10 +32,10 @@ export async function sendBlob(
   response: ServerResponse,
   blob: BlobReader,
   { start, end }: ByteRange,
-  options: SendOptions,
+  options: SendOptions & Pick<Pacing, 'maxPieceBytes'>,
 ): Promise<void> {
   await sendWatched(response, options, async (signal, beforePiece) => {
-    await blob.sendTo(response, start, end, signal, beforePiece);
+    await blob.sendTo(response, start, end, signal, { ...options, beforePiece });
     response.end();
   });
 }
@@ -54,7 +56,7 @@ export async function sendStream(
 async function sendWatched(
   response: ServerResponse,
   { stallTimeoutMs, beforePiece }: SendOptions,
-  send: (signal: AbortSignal, beforePiece: SendOptions['beforePiece']) => Promise<void>,
+  send: (signal: AbortSignal, beforePiece: BeforePiece) => Promise<void>,
 ): Promise<void> {
   const stall = new StallTimer(stallTimeoutMs, () => new ReaderGoneError('the client stopped reading'));
   try {
@@ -72,7 +74,7 @@ async function sendWatched(
 
 async function* paced(
   source: AsyncIterable<Uint8Array>,
-  beforePiece: SendOptions['beforePiece'],
+  beforePiece: BeforePiece,
 ): AsyncGenerator<Uint8Array> {
   for await (const bytes of source) {
     await beforePiece(bytes.length);

@@ -102,14 +102,27 @@ describe('BlobReader', () => {
 
   it('waits for leave before every piece', async () => {
     const asked: number[] = [];
-    await reader.sendTo(new HoldingWritable(1), 0, bytes.length, signal, (count) => {
-      asked.push(count);
-    });
-    expect(asked.reduce((sum, count) => sum + count, 0)).toBe(bytes.length);
-    expect(Math.max(...asked)).toBeLessThanOrEqual(MIB);
+    const beforePiece = (count: number): void => void asked.push(count);
+    await reader.sendTo(new HoldingWritable(1), 0, bytes.length, signal, { beforePiece });
+    expect(asked).toEqual([MIB, MIB, MIB, 99]);
     const denied = new Error('no more today');
-    const refusing = reader.sendTo(new HoldingWritable(1), 0, 10, signal, () => Promise.reject(denied));
+    const refusing = reader.sendTo(new HoldingWritable(1), 0, 10, signal, {
+      beforePiece: () => Promise.reject(denied),
+    });
     await expect(refusing).rejects.toBe(denied);
+  });
+
+  it('sends in smaller pieces when told so', async () => {
+    const asked: number[] = [];
+    const destination = new HoldingWritable(1);
+    await reader.sendTo(destination, MIB, bytes.length, signal, {
+      beforePiece: (count) => void asked.push(count),
+      maxPieceBytes: MIB - 1,
+    });
+    expect(asked).toEqual([MIB - 1, MIB - 1, 101]);
+    expect(destination.hash.digest('hex')).toBe(
+      createHash('sha256').update(bytes.subarray(MIB)).digest('hex'),
+    );
   });
 
   it('stops waiting for a destination that takes nothing', async () => {

@@ -5,6 +5,17 @@ import { abandonable } from '../common/abandonable.js';
 import { anySignal } from '../common/abort.js';
 import type { BufferPool } from './buffer-pool.js';
 
+/** Of the pieces of a stream, which are used once: larger ones would be no cheaper, and garbage in larger lumps. */
+const STREAM_PIECE_BYTES = 256 * 1024;
+
+/** How fast and in what pieces something is sent. */
+export interface Pacing {
+  /** Awaited with each piece's length before it is sent: the place for a rate limit. */
+  readonly beforePiece?: (bytes: number) => Promise<void> | void;
+  /** No piece is larger; 1 MiB is the most in any case. */
+  readonly maxPieceBytes?: number;
+}
+
 /** Reads one complete blob through one open file: it stays readable when the blob is evicted meanwhile. */
 export class BlobReader {
   constructor(
@@ -25,9 +36,8 @@ export class BlobReader {
 
   /**
    * Writes the bytes `[start, endExclusive)` to `destination` and resolves when it has taken them all; does not end it.
-   * Two reused buffers: one is being sent while the other is read into. A buffer is the destination's until the
-   * callback of its `write` has run, and is not touched before.
-   * @param beforePiece awaited with each piece's length before it is sent: the place for a rate limit
+   * One reused buffer: a socket has enough in the kernel to be busy with during the next read. The buffer is the
+   * destination's until the callback of its `write` has run, and is not touched before.
    * @throws when the destination fails or is closed early; the signal's reason
    */
   async sendTo(
@@ -35,27 +45,23 @@ export class BlobReader {
     start: number,
     endExclusive: number,
     signal: AbortSignal,
-    beforePiece: (bytes: number) => Promise<void> | void = () => undefined,
+    { beforePiece = () => undefined, maxPieceBytes = Infinity }: Pacing = {},
   ): Promise<void> {
     const closed = new AbortController();
     const forget = finished(destination, { readable: false }, (error) =>
       closed.abort(error ?? new Error('the destination was closed before all was sent')),
     );
     const stop = anySignal(signal, closed.signal);
-    const buffers = [this.buffers.take(), this.buffers.take()] as const;
-    const sent: [Promise<void>, Promise<void>] = [Promise.resolve(), Promise.resolve()];
+    const buffer = this.buffers.take();
     try {
-      let turn: 0 | 1 = 0;
-      for (let position = start; position < endExclusive; turn = turn === 0 ? 1 : 0) {
-        await abandonable(sent[turn], stop);
-        const piece = await this.read(buffers[turn], position, endExclusive);
+      for (let position = start; position < endExclusive;) {
+        const piece = await this.read(buffer, position, Math.min(endExclusive, position + maxPieceBytes));
         await abandonable(Promise.resolve(beforePiece(piece.length)), stop);
-        sent[turn] = write(destination, piece);
+        await abandonable(write(destination, piece), stop);
         position += piece.length;
       }
-      await abandonable(Promise.all(sent), stop);
-      // Only now: after a failure the destination may still hold them.
-      for (const buffer of buffers) this.buffers.give(buffer);
+      // Only now: after a failure the destination may still hold it.
+      this.buffers.give(buffer);
     } finally {
       forget();
     }
@@ -68,7 +74,7 @@ export class BlobReader {
   private async *pieces(start: number, endExclusive: number, signal: AbortSignal): AsyncGenerator<Buffer> {
     for (let position = start; position < endExclusive;) {
       signal.throwIfAborted();
-      const buffer = Buffer.allocUnsafeSlow(Math.min(this.buffers.bufferBytes, endExclusive - position));
+      const buffer = Buffer.allocUnsafeSlow(Math.min(STREAM_PIECE_BYTES, endExclusive - position));
       const piece = await this.read(buffer, position, endExclusive);
       position += piece.length;
       yield piece;
@@ -85,10 +91,7 @@ export class BlobReader {
 
 /** Resolves when `destination` is done with `piece`. */
 function write(destination: Writable, piece: Buffer): Promise<void> {
-  const done = new Promise<void>((resolve, reject) => {
+  return new Promise<void>((resolve, reject) => {
     destination.write(piece, (error) => (error ? reject(error) : resolve()));
   });
-  // It may be waited for only after another failure was met.
-  done.catch(() => undefined);
-  return done;
 }

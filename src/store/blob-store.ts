@@ -23,9 +23,10 @@ import { StoreInventory } from './store-inventory.js';
 import { StoreLayout } from './store-layout.js';
 import { StoreLock } from './store-lock.js';
 
-const READ_BUFFER_BYTES = 256 * 1024;
-/** 4 MiB are kept; bursts above that go back to the collector. */
-const KEPT_READ_BUFFERS = 16;
+/** Each read is a trip to another thread and back: at 256 KiB the trips cost as much as the reading. */
+const READ_BUFFER_BYTES = 1024 * 1024;
+/** As many as chunks are sent at a time; bursts above that go back to the collector. */
+const KEPT_READ_BUFFERS = 6;
 
 /** A blob as other agents are told of it. */
 export interface StoredBlob {
