@@ -176,9 +176,8 @@ export class BlobCollector {
 
   /** From a single source that has all of it: then there is no doubt who sent what. */
   private bringAlone(blob: WantedBlob, signal: AbortSignal): void {
-    const { swarm, bringer } = this.memory;
-    if (swarm.blobOf(blob.digest) || this.parts.flights.has(blob.digest)) return;
-    const peer = swarm.complete(blob.digest).find(({ node }) => !bringer.isExcluded(blob, node));
+    if (this.memory.swarm.blobOf(blob.digest) || this.parts.flights.has(blob.digest)) return;
+    const peer = this.peerWithAll(blob);
     if (peer) this.startWhole(blob, new PeerSource(this.parts.peers, peer), signal);
     else if (this.origin?.isReading(blob.digest)) this.startWhole(blob, this.origin.source, signal);
   }
@@ -263,12 +262,24 @@ export class BlobCollector {
     }
     const isUnderWay = (blob: WantedBlob): boolean => {
       const isElsewhere = !swarm.blobOf(blob.digest) && this.parts.flights.has(blob.digest);
-      return isElsewhere || swarm.isPromised(blob);
+      return isElsewhere || this.isPromised(blob);
     };
     if (![...this.open.values()].some(isUnderWay)) return 'no_source';
     const nowMs = this.parts.clock.monotonicMs();
     this.quietSinceMs ??= nowMs;
     return nowMs - this.quietSinceMs >= QUIET_MS ? 'waiting' : undefined;
+  }
+
+  /** Whether it is worth waiting for; what has to come from a single source is not, while nobody is to have all of it. */
+  private isPromised(blob: WantedBlob): boolean {
+    const { swarm, contributions } = this.memory;
+    if (!contributions.mustComeAlone(blob.digest)) return swarm.isPromised(blob);
+    return swarm.isBeingRead(blob.digest) || this.peerWithAll(blob) !== undefined;
+  }
+
+  private peerWithAll(blob: WantedBlob): Peer | undefined {
+    const { swarm, bringer } = this.memory;
+    return swarm.complete(blob.digest).find(({ node }) => !bringer.isExcluded(blob, node));
   }
 
   private close(digest: Digest): void {

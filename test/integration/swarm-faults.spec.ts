@@ -3,13 +3,14 @@ import { setTimeout } from 'node:timers/promises';
 
 import { Logger } from '@nestjs/common';
 
+import type { Digest } from '../../src/domain/digest.js';
 import { Cleanup } from '../support/cleanup.js';
 import { IS_FULL_PROFILE } from '../support/directory-cluster.js';
 import { KeyedChance } from '../support/keyed-chance.js';
 import { swarmImages } from '../support/swarm-images.js';
 import { SwarmNode } from '../support/swarm-node.js';
 import { runSwarm, type SwarmReport } from '../support/swarm-run.js';
-import { swarmWorld } from '../support/swarm-world.js';
+import { swarmWorld, type SwarmWorld } from '../support/swarm-world.js';
 
 const MIB = 1024 * 1024;
 const RUNS = IS_FULL_PROFILE ? 200 : 40;
@@ -41,40 +42,56 @@ function summaryOf(reports: readonly SwarmReport[]): string {
   ].join('; ');
 }
 
-/** Waits for what the program does in its own time. */
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await setTimeout(10);
-}
-
 describe('a node whose store holds a wrong chunk that an earlier process took from a liar', () => {
-  it('finds it out by the digest, blames nobody for it, and fetches the blob again', async () => {
-    const chance = new KeyedChance(1);
-    const images = swarmImages(chance, 1);
-    const world = swarmWorld(chance, { images, nodes: 2 });
+  const { signal } = new AbortController();
+  const chance = new KeyedChance(1);
+  const images = swarmImages(chance, 1);
+  let cleanup: Cleanup;
+  let world: SwarmWorld;
+  let other: SwarmNode;
+  let node: SwarmNode;
+  /** The blob that the chunk is of. */
+  let digest: Digest;
+  let bytes: Buffer;
+
+  beforeEach(async () => {
+    cleanup = new Cleanup();
+    world = swarmWorld(chance, { images, nodes: 2 });
     const start = (at: number): Promise<SwarmNode> => {
       const address = world.addresses[at]!;
-      return SwarmNode.start(
-        { name: `node-${at}`, address, character: 'honest', onBytes: () => undefined },
-        world,
-      );
+      const options = { name: `node-${at}`, address, character: 'honest', onBytes: () => undefined } as const;
+      return cleanup.track(SwarmNode.start(options, world), (started) => started.dispose());
     };
-    const cleanup = new Cleanup();
-    try {
-      const complete = await cleanup.track(start(0), (node) => node.dispose());
-      await complete.fill(images[0]!);
-      const node = await cleanup.track(start(1), (started) => started.dispose());
-      const [digest, { length: size }] = [...world.blobs].find(([, bytes]) => bytes.length > 2 * MIB)!;
-      const partial = await node.files.store.openPartial(digest, size);
-      await partial.write(0, Readable.from([Buffer.alloc(MIB, 'wrong')]), new AbortController().signal);
-      await partial.close();
-      node.begin(0);
-      await until(() => node.isComplete);
-      expect(await node.files.store.verifyAll(new AbortController().signal)).toEqual([]);
-      expect([...node.quarantined]).toEqual([]);
-      expect([...world.registry.reads]).toEqual([]);
-    } finally {
-      await cleanup.run();
-    }
+    other = await start(0);
+    node = await start(1);
+    [digest, bytes] = [...world.blobs].find(([, content]) => content.length > 2 * MIB)!;
+    const partial = await node.files.store.openPartial(digest, bytes.length);
+    await partial.write(0, Readable.from([Buffer.alloc(MIB, 'wrong')]), signal);
+    await partial.close();
+  });
+  afterEach(() => cleanup.run());
+
+  async function expectComplete(): Promise<void> {
+    while (!node.isComplete) await setTimeout(10);
+    expect(await node.files.store.verifyAll(signal)).toEqual([]);
+    expect([...node.quarantined]).toEqual([]);
+  }
+
+  it('finds it out by the digest, blames nobody for it, and fetches the blob again', async () => {
+    await other.fill(images[0]!);
+    node.begin(0);
+    await expectComplete();
+    expect([...world.registry.reads]).toEqual([]);
+  }, 60_000);
+
+  it('waits for nobody who has a part of it: it has to come from a single source now', async () => {
+    // With the plan at hand it asks the others before it tries for the lock.
+    await node.files.store.putBytes(images[0]!.root, images[0]!.manifest);
+    const partial = await other.files.store.openPartial(digest, bytes.length);
+    await partial.write(MIB, Readable.from([bytes.subarray(MIB)]), signal);
+    node.begin(0);
+    await expectComplete();
+    expect(world.registry.reads.get(digest)).toEqual([1, 1, 1]);
   }, 60_000);
 });
 

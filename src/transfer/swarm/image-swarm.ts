@@ -180,6 +180,11 @@ export class ImageSwarm {
       .some(({ blob }) => blob.isSource || (mine ? blob.chunks.hasMoreThan(mine) : blob.chunks.size > 0));
   }
 
+  /** Whether somebody is reading it from the registry, or means to. */
+  isBeingRead(digest: Digest): boolean {
+    return this.table.holders(digest, MAX_FAILURES).some(({ blob }) => blob.isOrigin);
+  }
+
   /** Begins an attempt, of which `events` are told. */
   begin(events: SwarmEvents): void {
     this.events = events;
