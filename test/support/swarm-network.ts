@@ -3,8 +3,8 @@ import { setImmediate } from 'node:timers/promises';
 
 import { systemClock } from '../../src/common/clock.js';
 import type { HostPort } from '../../src/config/app-config.js';
-import { chunkAt, chunkRange, chunkSizeOf } from '../../src/domain/chunk-map.js';
-import type { Digest } from '../../src/domain/digest.js';
+import { chunkAt, chunkCountOf, chunkRange, chunkSizeOf } from '../../src/domain/chunk-map.js';
+import { type Digest, digestOf, hexOf } from '../../src/domain/digest.js';
 import type { AvailabilityAnswer, AvailabilityQuestion } from '../../src/peers/availability.js';
 import type { AvailabilityProvider } from '../../src/peers/availability-provider.js';
 import { MeasuredBody } from '../../src/peers/client/measured-body.js';
@@ -22,8 +22,8 @@ import {
 import type { BlobStore } from '../../src/store/blob-store.js';
 import { type AnswerFault, type Character, flipped, type SwarmFaults } from './swarm-faults.js';
 
-/** How long a stall lasts before the connection breaks, milliseconds; a long one is met by the reader's own patience. */
-const STALL_MS = { usual: 25, long: 60_000 };
+/** How long a stall lasts before the connection breaks, milliseconds; a long one outlasts the patience of who reads chunks. */
+const STALL_MS = { usual: 25, long: 7000 };
 
 /** What one node shows to the others. */
 export interface SwarmEndpoint {
@@ -48,9 +48,15 @@ export interface SwarmNetworkOptions {
 export class SwarmNetwork {
   /** `from to`, by instance, of those who sent another node bytes that are wrong. */
   readonly wrongSenders = new Set<string>();
+  /** `from to`, by instance, of those who named a chunk's hash that is not that of the right bytes. */
+  readonly wrongClaimants = new Set<string>();
   private readonly endpoints = new Map<string, SwarmEndpoint>();
 
-  constructor(readonly options: SwarmNetworkOptions) {}
+  private readonly hashes: ReadonlyMap<Digest, readonly string[]>;
+
+  constructor(readonly options: SwarmNetworkOptions) {
+    this.hashes = new Map([...options.blobs].map(([digest, bytes]) => [digest, chunkHashesOf(bytes)]));
+  }
 
   attach(address: HostPort, endpoint: SwarmEndpoint): void {
     this.endpoints.set(formatAddress(address), endpoint);
@@ -61,6 +67,11 @@ export class SwarmNetwork {
     const endpoint = this.endpoints.get(formatAddress(address));
     if (!endpoint || endpoint.life.aborted) throw new PeerError('network', 'nobody is there');
     return endpoint;
+  }
+
+  isWrongClaim(digest: Digest, hashes: readonly string[] = []): boolean {
+    const right = this.hashes.get(digest);
+    return hashes.some((hash, index) => hash !== '' && hash !== right?.[index]);
   }
 }
 
@@ -116,6 +127,8 @@ export class SwarmLink {
     });
     signal.throwIfAborted();
     this.network.reach(address);
+    if (told.some(([digest, { chunkHashes }]) => this.network.isWrongClaim(digest, chunkHashes)))
+      this.network.wrongClaimants.add(`${there.identity.instance} ${this.self.instance}`);
     const answer = { ...there.identity, blobs: new Map(told), participants };
     const wire = JSON.stringify(encodeAvailability(answer, known && encodeKnown(known, digests)));
     return availabilityAnswerSchema.parse(JSON.parse(wire));
@@ -241,4 +254,11 @@ export class SwarmLink {
 
 function nextChunk(size: number, at: number): number {
   return (Math.floor(at / chunkSizeOf(size)) + 1) * chunkSizeOf(size);
+}
+
+function chunkHashesOf(bytes: Buffer): string[] {
+  return Array.from({ length: chunkCountOf(bytes.length) }, (_, index) => {
+    const { start, length } = chunkRange(bytes.length, index);
+    return hexOf(digestOf(bytes.subarray(start, start + length)));
+  });
 }

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 
 import type { AppConfig, HostPort } from '../../src/config/app-config.js';
-import { AppError } from '../../src/domain/errors.js';
+import { AppError, messageOf } from '../../src/domain/errors.js';
 import { parseImageReference } from '../../src/domain/image-reference.js';
 import { parsePlatform } from '../../src/domain/platform.js';
 import type { PreheatMetrics } from '../../src/metrics/preheat-metrics.js';
@@ -79,6 +79,8 @@ export class SwarmNode {
   readonly complete = new Set<string>();
   /** Errors that are none of ours: nothing that goes wrong outside may lead to one. */
   readonly surprises: unknown[] = [];
+  /** For those who have to find out why it did not become complete. */
+  lastStep = 'has not begun';
   private readonly life = new AbortController();
   private readonly peers: WatchedPeers;
   private readonly directory: PeerDirectory;
@@ -194,6 +196,7 @@ export class SwarmNode {
         } catch (error) {
           signal.throwIfAborted();
           if (!(error instanceof AppError)) this.surprises.push(error);
+          this.lastStep = `last failed with: ${messageOf(error)}`;
           await this.world.clock.sleep(FAILURE_PAUSE_MS, signal);
         }
       }
@@ -205,10 +208,12 @@ export class SwarmNode {
   private async attempt(session: TransferSession, { name }: SwarmImage, signal: AbortSignal): Promise<void> {
     const { lock, clock } = this.world;
     const holderInstance = lock.holderOf(name);
+    this.lastStep = 'last asked its peers';
     const { kind } = await session.attempt(holderInstance === undefined ? {} : { holderInstance }, signal);
     if (kind === 'complete') this.complete.add(name);
     else if (kind === 'waiting') await clock.sleep(WAIT_MS, signal);
     else {
+      this.lastStep = 'last tried for the lock';
       const work = lock.with(name, this.identity.instance, signal, (lease) =>
         session.attempt({ lease }, signal),
       );

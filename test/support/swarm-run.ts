@@ -223,13 +223,14 @@ class SwarmRun {
     await files.store.close();
   }
 
-  /** Whoever is not asked any more must have sent wrong bytes to the one that does not ask it. */
+  /** Whoever is not asked any more must have sent wrong bytes to the one that does not ask it, or named a wrong hash. */
   private checkQuarantine(node: SwarmNode): void {
     if (!node.isHonest) return;
+    const { wrongSenders, wrongClaimants } = this.world.network;
     for (const instance of node.quarantined) {
-      const isGuilty = this.world.network.wrongSenders.has(`${instance} ${node.identity.instance}`);
+      const pair = `${instance} ${node.identity.instance}`;
       const other = [...this.nodes, ...this.killed].find(({ identity }) => identity.instance === instance);
-      if (isGuilty || !other?.isHonest) continue;
+      if (wrongSenders.has(pair) || wrongClaimants.has(pair) || !other?.isHonest) continue;
       this.problems.push(
         `${node.options.name} has quarantined ${other.options.name}, which never lied to it`,
       );
@@ -257,7 +258,7 @@ class SwarmRun {
     };
   }
 
-  private async describe({ options, complete, files, quarantined }: SwarmNode): Promise<string> {
+  private async describe({ options, complete, files, quarantined, lastStep }: SwarmNode): Promise<string> {
     const described = await files.store.describe(this.world.blobs.keys());
     const missing = [...this.world.blobs].flatMap(([digest, { length }]) => {
       const blob = described.get(digest);
@@ -269,7 +270,7 @@ class SwarmRun {
     const holders = this.world.images.map(({ name }) => this.world.lock.holderOf(name) ?? 'nobody');
     return (
       `${options.name} has not all after ${LIMIT_MS / 1000} s: ${[...complete].join(', ') || 'no image'} complete, ` +
-      `missing ${missing.join('; ')}; quarantined ${quarantined.size}; locks held by ${holders.join(', ')}; ` +
+      `missing ${missing.join('; ')}; it ${lastStep}; quarantined ${quarantined.size}; locks held by ${holders.join(', ')}; ` +
       `characters ${this.scenario.characters.join(', ')}, blobs right: ${this.areTruthful()}`
     );
   }
