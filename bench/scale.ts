@@ -21,7 +21,7 @@ export const FULL: Scale = {
   simulatedNodes: [8, 32, 100, 1000],
   largeLayerBytes: 2 * GIB,
   pairs: 7,
-  servingRounds: 8,
+  servingRounds: 15,
   sharedImageBytes: 256_000_000,
   copiedBytes: 32_000_000,
 };
@@ -29,7 +29,7 @@ export const QUICK: Scale = {
   simulatedNodes: [8, 32, 100],
   largeLayerBytes: GIB,
   pairs: 5,
-  servingRounds: 4,
+  servingRounds: 7,
   sharedImageBytes: 96_000_000,
   copiedBytes: 8_000_000,
 };
