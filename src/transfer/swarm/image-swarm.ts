@@ -188,6 +188,7 @@ export class ImageSwarm {
   /** Begins an attempt, of which `events` are told. */
   begin(events: SwarmEvents): void {
     this.events = events;
+    this.table.renew(this.parts.clock.monotonicMs());
   }
 
   /** Waits until nothing is under way any more (the signal of `advance` has aborted), and lets go of all blobs. */

@@ -93,6 +93,21 @@ describe('NeighbourTable', () => {
     expect(table.newsMs).toBe(200);
   });
 
+  it('has everyone asked again in a new attempt, but for those that are left alone', () => {
+    table.follow(peers(2), 0);
+    due(0);
+    answer('i0', some(0), 0);
+    table.failed('i1', 0);
+    expect(table.isMet).toBe(true);
+    table.renew(100);
+    expect(table.isMet).toBe(false);
+    expect(due(100)).toEqual(['i0']);
+    answer('i0', { size: 4 * MIB, complete: false, origin: { state: 'reading', key: '' } }, 110);
+    expect(table.isMet).toBe(true);
+    table.renew(5000);
+    expect(due(5000).toSorted()).toEqual(['i0', 'i1']);
+  });
+
   it('does not believe in a blob of another size', () => {
     table.follow(peers(1), 0);
     answer('i0', { size: 5 * MIB, complete: true }, 0);

@@ -148,7 +148,16 @@ export class NeighbourTable<P extends TablePeer> {
     if (neighbour) neighbour.polling = false;
   }
 
-  /** Whether everyone has answered, or failed to, at least once. */
+  /** A new attempt: what was heard in an earlier one may be out of date, so everyone is asked at once. */
+  renew(nowMs: number): void {
+    for (const neighbour of this.neighbours.values()) {
+      // One that is left alone is not waited for: a dead one would hold up the next holder.
+      neighbour.met = neighbour.blockedUntilMs > nowMs;
+      neighbour.nextPollMs = nowMs;
+    }
+  }
+
+  /** Whether everyone has answered, or failed to, in this attempt. */
   get isMet(): boolean {
     return [...this.neighbours.values()].every(({ met }) => met);
   }
