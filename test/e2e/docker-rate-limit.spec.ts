@@ -22,7 +22,6 @@ describeWith('docker-registry', 'DOWNLOAD_RATE_LIMIT=20MiB', () => {
   beforeAll(async () => {
     registry = await cleanup.track(DockerRegistry.start(), (started) => started.stop());
     const builder = await cleanup.track(ImageBuilder.create(), (started) => started.dispose());
-    // One blob, so that neither of the two peers has anything for the other while it is measured.
     const layer = {
       seed: 'rate',
       sizeBytes: 180 * MIB,
@@ -35,6 +34,9 @@ describeWith('docker-registry', 'DOWNLOAD_RATE_LIMIT=20MiB', () => {
       AgentCluster.prepare([{ DOWNLOAD_RATE_LIMIT: '20MiB' }, {}, {}], { RUNTIME: 'directory' }),
       (started) => started.dispose(),
     );
+    // The two do not know each other: all that arrives has come from the one that is measured.
+    const [source, ...peers] = cluster.agents;
+    for (const peer of peers) peer.set('PEERS', source!.address);
     await cluster.list(reference);
     cluster.agents[0]!.start();
     await cluster.agents[0]!.until(reference, 'ready', READY_MS);
