@@ -53,7 +53,7 @@ export class BlobDownloader {
 
   /** From where the bytes end that are there without a gap. */
   private async receive(
-    { digest, size, mediaType }: WantedBlob,
+    blob: WantedBlob,
     partial: PartialBlob,
     source: BlobSource,
     signal: AbortSignal,
@@ -66,8 +66,8 @@ export class BlobDownloader {
     );
     const alive = anySignal(signal, stall.signal);
     try {
-      const range = { start: partial.prefixBytes, end: size };
-      const { start, stream } = await source.open({ digest, size, mediaType }, range, alive);
+      const range = { start: partial.prefixBytes, end: blob.size };
+      const { start, stream } = await source.open(blob, range, alive);
       // A source without ranges sends all of it again: what is there already is passed over.
       await partial.write(start, stream, alive, {
         onPiece: (bytes) => {

@@ -1,7 +1,5 @@
 import type { Peer } from '../peers/peer-identity.js';
-
-/** A node asks at most this many peers about one image, however large the cluster is. */
-const MAX_NEIGHBOURS = 16;
+import { MAX_NEIGHBOURS } from './swarm/neighbour-table.js';
 
 /** All peers of a small cluster; of a large one the image's holder and others at random. */
 export function neighboursOf(

@@ -1,9 +1,9 @@
 import { ChunkMap } from '../../domain/chunk-map.js';
 import type { Digest } from '../../domain/digest.js';
 import type { BlobAvailability } from '../../peers/availability.js';
-import type { Neighbour as NeighbourView } from './swarm-view.js';
-import { Neighbour, type NeighbourBlob } from './neighbour.js';
 import { MEMBER_MS } from '../../peers/swarm/swarm-members.js';
+import { Neighbour, type NeighbourBlob } from './neighbour.js';
+import type { Neighbour as NeighbourView } from './swarm-view.js';
 
 /** A node asks at most this many others about one image, however large the cluster is. */
 export const MAX_NEIGHBOURS = 16;
@@ -132,14 +132,14 @@ export class NeighbourTable<P extends TablePeer> {
   }
 
   /** It did not answer, or a chunk from it failed: it is left alone for a while, longer each time. */
-  failed(instance: string, nowMs: number, retryAfterMs = 0): void {
+  failed(instance: string, nowMs: number): void {
     const neighbour = this.neighbours.get(instance);
     if (!neighbour) return;
     neighbour.polling = false;
     neighbour.met = true;
     const pauseMs = Math.min(FAILURE_PAUSE_MS.max, FAILURE_PAUSE_MS.initial * 2 ** neighbour.failures);
     neighbour.failures += 1;
-    neighbour.blockedUntilMs = nowMs + Math.max(retryAfterMs, pauseMs);
+    neighbour.blockedUntilMs = nowMs + pauseMs;
   }
 
   /** Nobody waits for its answer any more. */

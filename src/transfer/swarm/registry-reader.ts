@@ -44,10 +44,6 @@ export class RegistryReader {
     private readonly events: RegistryReaderEvents,
   ) {}
 
-  get isReading(): boolean {
-    return this.tasks.size > 0;
-  }
-
   /** Opens as many streams as there is room and work for, and returns at once. */
   advance(blobs: readonly SwarmBlob[], signal: AbortSignal): void {
     for (const blob of blobs) {
