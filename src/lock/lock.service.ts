@@ -7,7 +7,7 @@ import type { Lease } from './lease.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { FULL_ABOVE_BYTES, PRUNE_ABOVE_BYTES, recordsToRemove } from './pruning.js';
 import { RecordBook } from './record-book.js';
-import { type Purpose, RecordInterpreter } from './record-interpreter.js';
+import { holderOf, type Purpose, RecordInterpreter } from './record-interpreter.js';
 import type { RecordView } from './record-view.js';
 import { TurnOrder } from './turn-order.js';
 
@@ -32,9 +32,12 @@ export class LockService {
     private readonly keeper: LeaseKeeper,
   ) {}
 
-  /** How long a waiter waits between two look-ups of one image, jittered. */
-  pollIntervalMs(): number {
-    return this.turns.pollIntervalMs();
+  /**
+   * How long a waiter waits between two look-ups of one image, jittered.
+   * @param eager for a while, when the record is about to say more: sooner, as far as the cluster's size allows
+   */
+  pollIntervalMs(eager = false): number {
+    return this.turns.pollIntervalMs(eager);
   }
 
   /**
@@ -47,7 +50,8 @@ export class LockService {
     const recordKey = recordKeyOf(key);
     const held = this.keeper.entryOf(recordKey);
     if (held) return this.interpreter.view(held, false);
-    const { entries, readOnly } = await this.book.readOrRecall(this.turns.readableAgeMs(), signal);
+    const maxAgeMs = this.turns.readableAgeMs(this.isHeld(recordKey));
+    const { entries, readOnly } = await this.book.readOrRecall(maxAgeMs, signal);
     return this.interpreter.view(entries.get(recordKey), readOnly);
   }
 
@@ -128,16 +132,21 @@ export class LockService {
       return undefined;
     }
     if (claim === 'in-turn') {
-      const turn = await this.turns.wait(key, recordKey, entry, signal);
-      if (turn === 'later') return undefined;
-      if (turn === 'after-wait') {
+      const isFree = async (): Promise<boolean> => {
         const again = await this.book.read(0, signal);
-        if (again.entries.get(recordKey)?.text !== entry?.text) return undefined;
-      }
+        return again.entries.get(recordKey)?.text === entry?.text;
+      };
+      if ((await this.turns.wait(key, recordKey, entry, isFree, signal)) !== 'now') return undefined;
     }
     this.turns.forget(recordKey);
     await beforeTaking?.();
     return this.keeper.take(key, entry?.text, this.interpreter.toTake(entry), signal);
+  }
+
+  /** By what was read last. */
+  private isHeld(recordKey: string): boolean {
+    const entry = this.book.last.entries.get(recordKey);
+    return entry !== undefined && holderOf(entry) !== undefined;
   }
 }
 

@@ -9,14 +9,16 @@ import type { RecordEntry } from './record-book.js';
 import { recordOf } from './record-interpreter.js';
 
 const MIN_POLL_MS = 2000;
+/** While a holder has just begun, more is to be known soon; the budget of `POLLS_PER_SECOND` holds all the same. */
+const MIN_EAGER_POLL_MS = 300;
 /** All waiters together ask about this often per second, whatever their number. */
 const POLLS_PER_SECOND = 20;
 /** Part of a delay that is added at random; polls spread out fast, so that a start in step does not stay in step. */
 const RANK_JITTER = 0.3;
 const POLL_JITTER = 0.5;
 
-/** What came of waiting for one's turn: it came without waiting, it came after a wait, or it is too far off to wait for. */
-export type Turn = 'now' | 'after-wait' | 'later';
+/** What came of waiting for one's turn: it came, somebody was faster, or it is too far off to wait for. */
+export type Turn = 'now' | 'lost' | 'later';
 
 /** Who tries when: nodes that want a free lock go one after another instead of all at once. */
 @Injectable()
@@ -33,34 +35,45 @@ export class TurnOrder {
     @Inject(Clock) private readonly clock: Clock,
   ) {}
 
-  /** How long a waiter leaves the backend alone: longer the more nodes there are, and never the same twice. */
-  pollIntervalMs(): number {
-    return this.minPollIntervalMs() * (1 + POLL_JITTER * Math.random());
+  /**
+   * How long a waiter leaves the backend alone: longer the more nodes there are, and never the same twice.
+   * @param eager something is about to happen: a small cluster looks more often then
+   */
+  pollIntervalMs(eager = false): number {
+    return this.minPollIntervalMs(eager) * (1 + POLL_JITTER * Math.random());
   }
 
   /**
    * A read this old still serves: what one image's look-up has read serves the others of this node. Less than any poll
    * interval, so that a waiter never sees the same read twice.
    */
-  readableAgeMs(): number {
-    return this.minPollIntervalMs() * 0.9;
+  readableAgeMs(eager = false): number {
+    return this.minPollIntervalMs(eager) * 0.9;
   }
 
+  /**
+   * Waits for this node's turn.
+   * @param isFree looks whether the lock is still free; asked now and then, and before a turn that had to be waited for
+   */
   async wait(
     key: ImageKey,
     recordKey: string,
     entry: RecordEntry | undefined,
+    isFree: () => Promise<boolean>,
     signal: AbortSignal,
   ): Promise<Turn> {
     const rankWaitMs = this.rankOf(key, entry) * RANK_STEP_MS;
     const longestMs = MAX_RANK_WAIT_MS / (1 + RANK_JITTER);
     const waitMs = Math.min(rankWaitMs, longestMs) * (1 + RANK_JITTER * Math.random());
-    const leftMs = waitMs - (this.clock.monotonicMs() - this.freeSinceMs(recordKey, entry?.text));
-    if (leftMs <= 0) return 'now';
-    // Behind so many others a look of each after ten seconds would be a stampede; the next poll is soon enough.
-    if (rankWaitMs > MAX_RANK_WAIT_MS) return 'later';
-    await this.clock.sleep(leftMs, signal);
-    return 'after-wait';
+    const turnMs = this.freeSinceMs(recordKey, entry?.text) + waitMs;
+    for (;;) {
+      const leftMs = turnMs - this.clock.monotonicMs();
+      if (leftMs <= 0) return 'now';
+      // Behind so many others a look of each after ten seconds would be a stampede; the next poll is soon enough.
+      if (rankWaitMs > MAX_RANK_WAIT_MS) return 'later';
+      await this.clock.sleep(Math.min(leftMs, this.pollIntervalMs(true)), signal);
+      if (!(await isFree())) return 'lost';
+    }
   }
 
   /** The lock is not free, or was tried for: counting begins anew. */
@@ -89,7 +102,10 @@ export class TurnOrder {
     return atMs;
   }
 
-  private minPollIntervalMs(): number {
-    return Math.max(MIN_POLL_MS, (this.known.nodes().length / POLLS_PER_SECOND) * 1000);
+  private minPollIntervalMs(eager: boolean): number {
+    return Math.max(
+      eager ? MIN_EAGER_POLL_MS : MIN_POLL_MS,
+      (this.known.nodes().length / POLLS_PER_SECOND) * 1000,
+    );
   }
 }

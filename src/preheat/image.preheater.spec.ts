@@ -15,6 +15,7 @@ import type { WantedImage } from './wanted-image.js';
 
 const digest: Digest = `sha256:${'a'.repeat(64)}`;
 const unknown: RecordView = { stale: false, unknownVersion: false, readOnly: false };
+const somebody = { node: 'n', instance: 'n-1', address: 'n:8080', mine: false };
 const complete: TransferOutcome = { kind: 'complete', root: digest };
 
 /** Plays a script: what the record says, what peers and the lock give, one after the other; the last one repeats. */
@@ -22,6 +23,8 @@ class Script {
   readonly clock = new VirtualClock();
   readonly attempts: Digest[] = [];
   archived: Digest | undefined;
+  /** What a try for the lock has seen of the record. */
+  seen = unknown;
   holderRuns = 0;
   loaded: Digest | undefined;
   /** What the runtime answers to each load; after the last one it is content. */
@@ -63,9 +66,10 @@ class Script {
       },
       inSlot: (signal, work) => work(signal),
     };
-    const lock: Pick<LockService, 'lookup' | 'pollIntervalMs'> = {
+    const lock: Pick<LockService, 'lookup' | 'known' | 'pollIntervalMs'> = {
       lookup: () => Promise.resolve(next(this.views)),
-      pollIntervalMs: () => 2000,
+      known: () => this.seen,
+      pollIntervalMs: (eager) => (eager ? 300 : 2000),
     };
     const holder: Pick<HolderRun, 'attempt' | 'include'> = {
       include: () => {
@@ -128,6 +132,28 @@ describe('ImagePreheater', () => {
     await script.run();
     expect(script).toMatchObject({ loaded: digest, holderRuns: 3 });
     expect(script.clock.monotonicMs()).toBe(4000);
+  });
+
+  it('goes by what a lost try for the lock has seen, at once', async () => {
+    const seen = { ...unknown, digest, holder: somebody };
+    const script = new Script([unknown, seen], [complete], [undefined]);
+    script.seen = seen;
+    await script.run();
+    expect(script).toMatchObject({ loaded: digest, holderRuns: 1 });
+    expect(script.clock.monotonicMs()).toBe(0);
+  });
+
+  it('looks sooner again while a holder has just begun, but not for long', async () => {
+    const held = { ...unknown, holder: somebody };
+    const brief = new Script([held, held, { ...held, digest }], [complete], [undefined]);
+    brief.seen = held;
+    await brief.run();
+    expect(brief.clock.monotonicMs()).toBe(600);
+    const views = Array.from({ length: 22 }, () => held);
+    const long = new Script([...views, { ...held, digest }], [complete], [undefined]);
+    long.seen = held;
+    await long.run();
+    expect(long.clock.monotonicMs()).toBe(20 * 300 + 2 * 2000);
   });
 
   it('asks nobody for a tag that no record explains, but the lock', async () => {

@@ -3,6 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../common/clock.js';
 import type { Digest } from '../domain/digest.js';
 import { PreheatFailure, reasonOf } from '../domain/errors.js';
+import type { ImageKey } from '../lock/image-key.js';
 import { LockService } from '../lock/lock.service.js';
 import type { RecordView } from '../lock/record-view.js';
 import type { TransferOutcome } from '../transfer/transfer-request.js';
@@ -17,6 +18,8 @@ import { keyOf, type WantedImage } from './wanted-image.js';
 
 /** Between two attempts while others bring what is missing, milliseconds, at random within. */
 const WAIT_MS = { min: 200, max: 500 };
+/** So often the record is looked at sooner than usual, while its holder has just begun: not through all of a long pull. */
+const EAGER_LOOKS = 20;
 
 /** One image's way from missing to ready, on this node. */
 @Injectable()
@@ -80,7 +83,7 @@ export class ImagePreheater {
   /** Rounds of: what do the peers have, and if that is not enough, may this node ask the registry? */
   private async bring(session: ImageSession, signal: AbortSignal): Promise<Digest> {
     const key = keyOf(session.wanted);
-    for (;;) {
+    for (let looks = 0; ; looks += 1) {
       const view = await this.lock.lookup(key, signal);
       const fromPeers = await this.fromPeers(session, view, signal);
       if (fromPeers?.kind === 'complete') return fromPeers.root;
@@ -88,8 +91,24 @@ export class ImagePreheater {
       if (!archived) refuseIfHopeless(session.wanted, view);
       const asHolder = await this.holder.attempt(session, archived, signal);
       if (asHolder?.kind === 'complete') return asHolder.root;
-      if (!asHolder) await this.clock.sleep(this.lock.pollIntervalMs(), signal);
+      if (!asHolder) await this.nextLook(key, view, looks < EAGER_LOOKS, signal);
     }
+  }
+
+  /**
+   * Waits until the record may say more, or somebody may have more. Whoever has lost its turn has just seen the winner's
+   * record: what that says is not looked up once more.
+   */
+  private async nextLook(
+    key: ImageKey,
+    before: RecordView,
+    early: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const known = this.lock.known(key);
+    const digest = usableDigest(known);
+    if (digest && digest !== usableDigest(before)) return;
+    await this.clock.sleep(this.lock.pollIntervalMs(early && known.holder !== undefined), signal);
   }
 
   /** Whether this node can tell the cluster what the tag means without the registry. */
