@@ -1,6 +1,9 @@
 import { anySignal } from './abort.js';
 import type { Clock } from './clock.js';
 
+/** Nobody sees it; an abort without a reason would make one, stack and all, at every ring. */
+const WOKEN = new Error('woken');
+
 /** Lets one loop sleep until something has happened, or it is time to look anyway. */
 export class Bell {
   private rung = Promise.withResolvers<undefined>();
@@ -17,7 +20,7 @@ export class Bell {
     const woken = new AbortController();
     const pause = this.clock.sleep(durationMs, anySignal(signal, woken.signal)).catch(() => undefined);
     await Promise.race([this.rung.promise, pause]);
-    woken.abort();
+    woken.abort(WOKEN);
     this.rung = Promise.withResolvers();
     signal.throwIfAborted();
   }

@@ -14,7 +14,7 @@ import { BlobReader } from './blob-reader.js';
 import { BlobSpool } from './blob-spool.js';
 import { BufferPool } from './buffer-pool.js';
 import type { SizedBlob } from './catalog-image.js';
-import { readChunkHashes } from './chunk-hashes.js';
+import { CompleteHashes } from './complete-hashes.js';
 import { ImageCatalog } from './image-catalog.js';
 import type { PartialBlob } from './partial-blob.js';
 import { PartialBlobs } from './partial-blobs.js';
@@ -47,6 +47,7 @@ export interface StoredBlob {
 export class BlobStore {
   private readonly readBuffers = new BufferPool(READ_BUFFER_BYTES, KEPT_READ_BUFFERS);
   private readonly partials: PartialBlobs;
+  private readonly completeHashes: CompleteHashes;
 
   constructor(
     private readonly layout: StoreLayout,
@@ -56,6 +57,7 @@ export class BlobStore {
     @Inject(Clock) clock: Clock,
   ) {
     this.partials = new PartialBlobs(layout, clock);
+    this.completeHashes = new CompleteHashes(layout);
   }
 
   /**
@@ -139,6 +141,7 @@ export class BlobStore {
    * @throws BlobBusyError when it has a writer
    */
   async openPartial(digest: Digest, size: number, signal?: AbortSignal): Promise<PartialBlob> {
+    this.completeHashes.forget(digest);
     return this.partials.open(digest, size, signal);
   }
 
@@ -199,6 +202,7 @@ export class BlobStore {
 
   /** Lets go of what is left of a blob that nobody writes, before its files are removed. */
   async release(digest: Digest): Promise<void> {
+    this.completeHashes.forget(digest);
     await this.partials.discardParked(digest);
   }
 
@@ -238,10 +242,8 @@ export class BlobStore {
   private async describeComplete(digest: Digest): Promise<StoredBlob | undefined> {
     const size = await this.sizeOf(digest);
     if (size === undefined) return undefined;
-    const hashes = await readChunkHashes(this.layout.chunkHashes(digest), size);
-    const chunkHashes = hashes?.filter((hash) => hash !== undefined);
-    const allThere = chunkHashes !== undefined && chunkHashes.length === hashes?.length;
-    return { size, complete: true, ...(allThere ? { chunkHashes } : {}) };
+    const chunkHashes = await this.completeHashes.of(digest, size);
+    return { size, complete: true, ...(chunkHashes ? { chunkHashes } : {}) };
   }
 
   private async openPartialFile({ digest, size }: PartialBlob): Promise<BlobReader | undefined> {

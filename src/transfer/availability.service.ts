@@ -72,8 +72,9 @@ export class AvailabilityService implements AvailabilityProvider {
   private derivedManifests(): Map<Digest, { digest: Digest; size: number }> {
     const manifests = new Map<Digest, { digest: Digest; size: number }>();
     for (const { root, derived, blobs } of this.catalog.list()) {
+      if (!derived) continue;
       const size = blobs.find(({ digest }) => digest === derived)?.size;
-      if (derived && size !== undefined) manifests.set(root, { digest: derived, size });
+      if (size !== undefined) manifests.set(root, { digest: derived, size });
     }
     return manifests;
   }
