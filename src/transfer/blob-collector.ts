@@ -33,7 +33,7 @@ export interface CollectorParts extends OriginReadingParts {
   readonly store: Pick<BlobStore, 'sizeOf' | 'hasPartial' | 'verifiedBytes' | 'describe'>;
   readonly peers: Pick<PeerService, 'availability' | 'openBlob' | 'quarantine'>;
   readonly flights: Flights;
-  readonly relays: Pick<SwarmSource, 'relays'>;
+  readonly relays: Pick<SwarmSource, 'relays' | 'sentOf' | 'swarmOf'>;
   readonly archives: BlobSource;
   readonly clock: Clock;
 }

@@ -1,13 +1,11 @@
-import type { Clock } from '../../common/clock.js';
 import type { Digest } from '../../domain/digest.js';
 import type { Peer } from '../../peers/peer-identity.js';
 import type { BlobBringer } from '../blob-bringer.js';
 import type { BlobSource, WantedBlob } from '../blob-source.js';
-import type { Downlink } from '../downlink.js';
 import type { Availability, PeerAnswer } from '../peer-sweep.js';
 import { ClaimRounds, type ClaimRoundsParts } from './claim-rounds.js';
 import type { ImageSwarm } from './image-swarm.js';
-import { RegistryReader, type RegistryReaderEvents } from './registry-reader.js';
+import { RegistryReader, type RegistryReaderEvents, type RegistryReaderParts } from './registry-reader.js';
 
 /** The right to read the registry, for as long as this node holds the image's lock. */
 export interface OriginAccess {
@@ -27,10 +25,7 @@ export interface OriginReadingOptions {
   readonly bringer: Pick<BlobBringer, 'isExcluded'>;
 }
 
-export interface OriginReadingParts extends ClaimRoundsParts {
-  readonly downlink: Downlink;
-  readonly clock: Clock;
-}
+export type OriginReadingParts = ClaimRoundsParts & RegistryReaderParts;
 
 /** A lock holder's part: settles which blobs this node is to read from the registry, and reads what no peer has of them. */
 export class OriginReading {

@@ -43,7 +43,7 @@ describe('RegistryReader, at a registry without Range', () => {
     return new RegistryReader(
       source,
       (_, index) => isOffered(index),
-      { downlink, clock },
+      { downlink, clock, relays: { sentOf: () => undefined, swarmOf: () => [] } },
       {
         onChunk: () => undefined,
         onFailure: (error) => failures.push(error),

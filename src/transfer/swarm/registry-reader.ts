@@ -6,6 +6,7 @@ import { PreheatFailure, reasonOf } from '../../domain/errors.js';
 import type { FailureReason } from '../../domain/preheat-state.js';
 import type { BlobSource } from '../blob-source.js';
 import type { Downlink } from '../downlink.js';
+import { ReadAhead, type TakenChunks } from './read-ahead.js';
 import { nextSpan, type Span } from './registry-span.js';
 import type { SwarmBlob } from './swarm-blob.js';
 
@@ -17,6 +18,12 @@ const STALL_MS = 30_000;
 const MAX_FAILURES = 3;
 /** What another try may mend, since the blob goes on from where it stopped. */
 const PASSING: ReadonlySet<FailureReason> = new Set(['registry_unreachable', 'registry_error', 'timeout']);
+
+export interface RegistryReaderParts {
+  readonly downlink: Downlink;
+  readonly relays: TakenChunks;
+  readonly clock: Clock;
+}
 
 export interface RegistryReaderEvents {
   readonly onChunk: (blob: SwarmBlob, index: number, startedMs: number) => void;
@@ -36,20 +43,24 @@ interface Reading {
 export class RegistryReader {
   private readonly readings = new Map<SwarmBlob, Reading>();
   private readonly tasks = new Set<Promise<void>>();
+  private readonly ahead: ReadAhead;
 
   constructor(
     private readonly source: BlobSource,
     private readonly isOffered: (blob: SwarmBlob, index: number) => boolean,
-    private readonly parts: { readonly downlink: Downlink; readonly clock: Clock },
+    private readonly parts: RegistryReaderParts,
     private readonly events: RegistryReaderEvents,
-  ) {}
+  ) {
+    this.ahead = new ReadAhead(parts.relays, parts.clock);
+  }
 
   /** Opens as many streams as there is room and work for, and returns at once. */
   advance(blobs: readonly SwarmBlob[], signal: AbortSignal): void {
     for (const blob of blobs) {
       while (this.tasks.size < MAX_STREAMS) {
         const reading = this.readings.get(blob) ?? { streams: 0, ranges: 'unknown' };
-        if (reading.streams > 0 && reading.ranges !== 'yes') break;
+        const isAlone = reading.streams === 0;
+        if (!isAlone && (reading.ranges !== 'yes' || this.ahead.isFar(blob))) break;
         const span = nextSpan({
           size: blob.size,
           mine: blob.mine,
@@ -125,9 +136,11 @@ export class RegistryReader {
       const giveBack = isWhole ? blob.reserve(0, blob.mine.length) : undefined;
       try {
         await blob.partial.write(opened.start, opened.stream, alive, {
-          onPiece: (bytes) => {
+          onPiece: async (bytes) => {
             stall.touch();
-            return this.parts.downlink.take(bytes, alive);
+            await this.ahead.hold(blob, alive);
+            stall.touch();
+            await this.parts.downlink.take(bytes, alive);
           },
           onChunk: (index) => this.events.onChunk(blob, index, startedMs),
         });

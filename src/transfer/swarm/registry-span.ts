@@ -1,7 +1,7 @@
 import { type ChunkMap, chunkSizeOf } from '../../domain/chunk-map.js';
 
 /** One request reads this much, unless less is missing: enough to cost nothing, and little enough to share out. Bytes. */
-const SPAN_BYTES = 32 * 1024 * 1024;
+const SPAN_BYTES = 16 * 1024 * 1024;
 
 /** Chunks `[from, to)`. */
 export interface Span {
