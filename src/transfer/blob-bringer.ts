@@ -1,7 +1,6 @@
 import { Logger } from '@nestjs/common';
 
 import { isAbort } from '../common/abort.js';
-import { backoffMs } from '../common/backoff.js';
 import type { Clock } from '../common/clock.js';
 import { messageOf, reasonOf } from '../domain/errors.js';
 import type { FailureReason } from '../domain/preheat-state.js';
@@ -12,11 +11,10 @@ import type { Contributions } from './contributions.js';
 import type { Flights } from './flights.js';
 import type { PeerFailures } from './peer-failures.js';
 import { PeerSource } from './peer.source.js';
+import { withRegistryRetries } from './registry-retries.js';
 
 /** Failures of one blob at one peer, archive or registry after which it is not asked for it again. */
 const MAX_FAILURES = 3;
-/** What another try at the registry may mend, since the blob goes on from where it stopped. */
-const PASSING: ReadonlySet<FailureReason> = new Set(['registry_unreachable', 'registry_error', 'timeout']);
 /** What no other source mends. */
 const LOCAL: ReadonlySet<FailureReason> = new Set(['insufficient_disk', 'store_full', 'lock_unavailable']);
 
@@ -65,7 +63,7 @@ export class BlobBringer {
   }
 
   private async bringFrom(blob: WantedBlob, source: BlobSource, signal: AbortSignal): Promise<void> {
-    for (let failures = 0; ;) {
+    const attempt = async (note: () => void): Promise<void> => {
       const startedMs = this.parts.clock.monotonicMs();
       let arrived = 0;
       try {
@@ -73,17 +71,15 @@ export class BlobBringer {
           arrived += count;
           this.onBytes(count);
         });
-        return;
-      } catch (error) {
-        failures = arrived > 0 ? 1 : failures + 1;
-        const passing = source.kind === 'registry' && PASSING.has(reasonOf(error, 'registry_unreachable'));
-        if (!passing || failures >= MAX_FAILURES || isAbort(error, signal)) throw error;
-        await this.parts.clock.sleep(backoffMs(failures, { initialMs: 500, maxMs: 5000 }), signal);
       } finally {
-        if (arrived > 0)
+        if (arrived > 0) {
+          note();
           this.contributions.add(blob.digest, source, startedMs, this.parts.clock.monotonicMs());
+        }
       }
-    }
+    };
+    if (source.kind === 'registry') await withRegistryRetries(attempt, this.parts.clock, signal);
+    else await attempt(() => undefined);
   }
 
   private async judge(blob: WantedBlob, source: BlobSource, error: unknown): Promise<void> {

@@ -1,11 +1,10 @@
-import { anySignal, isAbort, StallTimer } from '../../common/abort.js';
-import { backoffMs } from '../../common/backoff.js';
+import { anySignal, StallTimer } from '../../common/abort.js';
 import type { Clock } from '../../common/clock.js';
 import { chunkRange } from '../../domain/chunk-map.js';
-import { PreheatFailure, reasonOf } from '../../domain/errors.js';
-import type { FailureReason } from '../../domain/preheat-state.js';
+import { PreheatFailure } from '../../domain/errors.js';
 import type { BlobSource } from '../blob-source.js';
 import type { Downlink } from '../downlink.js';
+import { withRegistryRetries } from '../registry-retries.js';
 import { ReadAhead, type TakenChunks } from './read-ahead.js';
 import { nextSpan, type Span } from './registry-span.js';
 import type { SwarmBlob } from './swarm-blob.js';
@@ -14,10 +13,6 @@ import type { SwarmBlob } from './swarm-blob.js';
 const MAX_STREAMS = 4;
 /** A stream that brings nothing for this long is given up, and opened again. */
 const STALL_MS = 30_000;
-/** Tries in a row that bring nothing, after which the registry has failed. */
-const MAX_FAILURES = 3;
-/** What another try may mend, since the blob goes on from where it stopped. */
-const PASSING: ReadonlySet<FailureReason> = new Set(['registry_unreachable', 'registry_error', 'timeout']);
 
 export interface RegistryReaderParts {
   readonly downlink: Downlink;
@@ -93,31 +88,26 @@ export class RegistryReader {
     this.tasks.add(task);
   }
 
-  /** Tries again what may pass; a try that brought a chunk counts as the first one. */
   private async read(blob: SwarmBlob, reading: Reading, span: Span, signal: AbortSignal): Promise<void> {
     let { from } = span;
-    for (let failures = 0; ;) {
-      const chunksBefore = blob.mine.size;
-      try {
-        await this.stream(blob, reading, { from, to: span.to }, signal);
-        return;
-      } catch (error) {
-        // Peers brought the rest meanwhile, and a stream of a registry without Range goes on over what is there.
-        if (blob.mine.isFull) return;
-        if (isAbort(error, signal) || !PASSING.has(reasonOf(error, 'no_source'))) throw error;
-        failures = blob.mine.size > chunksBefore ? 1 : failures + 1;
-        if (failures >= MAX_FAILURES) throw error;
-        await this.parts.clock.sleep(backoffMs(failures, { initialMs: 500, maxMs: 5000 }), signal);
-      }
+    const attempt = async (note: () => void): Promise<void> => {
       while (from < span.to && blob.mine.has(from)) from += 1;
       if (from === span.to) return;
-    }
+      try {
+        await this.stream(blob, reading, { from, to: span.to }, note, signal);
+      } catch (error) {
+        // Peers brought the rest meanwhile, and a stream of a registry without Range goes on over what is there.
+        if (!blob.mine.isFull) throw error;
+      }
+    };
+    await withRegistryRetries(attempt, this.parts.clock, signal);
   }
 
   private async stream(
     blob: SwarmBlob,
     reading: Reading,
     { from, to }: Span,
+    note: () => void,
     signal: AbortSignal,
   ): Promise<void> {
     const startedMs = this.parts.clock.monotonicMs();
@@ -142,7 +132,10 @@ export class RegistryReader {
             stall.touch();
             await this.parts.downlink.take(bytes, alive);
           },
-          onChunk: (index) => this.events.onChunk(blob, index, startedMs),
+          onChunk: (index) => {
+            note();
+            this.events.onChunk(blob, index, startedMs);
+          },
         });
       } finally {
         giveBack?.();
