@@ -1,5 +1,3 @@
-import PQueue from 'p-queue';
-
 import { anySignal, isAbort } from '../common/abort.js';
 import { Bell } from '../common/bell.js';
 import type { Clock } from '../common/clock.js';
@@ -15,14 +13,12 @@ import type { BlobSource, WantedBlob } from './blob-source.js';
 import type { Contributions } from './contributions.js';
 import type { Flights } from './flights.js';
 import type { PeerFailures } from './peer-failures.js';
-import { PeerSource } from './peer.source.js';
 import type { Suspects } from './suspects.js';
 import type { ImageSwarm } from './swarm/image-swarm.js';
 import { type OriginAccess, OriginReading, type OriginReadingParts } from './swarm/origin-reading.js';
 import type { Giver, SwarmBlob } from './swarm/swarm-blob.js';
+import { WholeBlobs } from './whole-blobs.js';
 
-/** Whole blobs, from archives or from one source alone, at a time. */
-const WHOLE_STREAMS = 4;
 /** The longest wait between two looks at what there is to do, milliseconds. */
 const LOOK_MS = 250;
 /** An attempt that can do nothing for this long gives its slot to another image, milliseconds. */
@@ -65,12 +61,10 @@ export interface CollectorOptions {
  */
 export class BlobCollector {
   private readonly open: Map<Digest, WantedBlob>;
-  /** Brought as a whole by the bringer at the moment. */
-  private readonly whole = new Set<Digest>();
+  private readonly whole: WholeBlobs;
   private readonly committing = new Set<Digest>();
   private readonly tasks = new Set<Promise<void>>();
   private readonly stop = new AbortController();
-  private readonly queue = new PQueue({ concurrency: WHOLE_STREAMS });
   private readonly origin: OriginReading | undefined;
   private readonly bell: Bell;
   private quietSinceMs: number | undefined;
@@ -86,6 +80,9 @@ export class BlobCollector {
     this.bell = new Bell(parts.clock);
     const { origin, image, claimKey, peers } = options;
     const { swarm, bringer } = memory;
+    this.whole = new WholeBlobs({ peers: parts.peers, flights: parts.flights, swarm, bringer }, (digest) =>
+      this.settle(digest),
+    );
     const reading = { image, claimKey, peers, swarm, bringer, missing: this.open };
     this.origin =
       origin &&
@@ -133,7 +130,7 @@ export class BlobCollector {
     const { archives, flights } = this.parts;
     for (const blob of this.open.values())
       if (!flights.has(blob.digest) && (await archives.has(blob, signal)))
-        this.startWhole(blob, archives, signal);
+        this.track(this.whole.bring(blob, archives, signal), signal);
   }
 
   /** What an earlier attempt, or process, has left of a blob is of use to others before this node gets any more of it. */
@@ -157,8 +154,11 @@ export class BlobCollector {
     const { swarm, contributions } = this.memory;
     for (const blob of this.open.values()) {
       if (this.whole.has(blob.digest)) continue;
-      if (contributions.mustComeAlone(blob.digest)) this.bringAlone(blob, signal);
-      else if (this.origin?.isReading(blob.digest) || swarm.isPromised(blob)) await this.join(blob, signal);
+      const origin = this.origin?.isReading(blob.digest) ? this.origin.source : undefined;
+      if (contributions.mustComeAlone(blob.digest)) {
+        const bringing = this.whole.bringAlone(blob, origin, signal);
+        if (bringing) this.track(bringing, signal);
+      } else if (origin || swarm.isPromised(blob)) await this.join(blob, signal);
     }
     swarm.advance({ peers: this.options.peers(), preferred: this.options.holder, wanted: this.open }, signal);
     this.origin?.advance(signal);
@@ -172,27 +172,6 @@ export class BlobCollector {
     if (!(await this.memory.swarm.join(blob, signal))) return;
     const restored = store.verifiedBytes(blob.digest) - before;
     if (restored > 0) this.options.onBytes(restored);
-  }
-
-  /** From a single source that has all of it: then there is no doubt who sent what. */
-  private bringAlone(blob: WantedBlob, signal: AbortSignal): void {
-    if (this.memory.swarm.blobOf(blob.digest) || this.parts.flights.has(blob.digest)) return;
-    const peer = this.peerWithAll(blob);
-    if (peer) this.startWhole(blob, new PeerSource(this.parts.peers, peer), signal);
-    else if (this.origin?.isReading(blob.digest)) this.startWhole(blob, this.origin.source, signal);
-  }
-
-  private startWhole(blob: WantedBlob, source: BlobSource, signal: AbortSignal): void {
-    this.whole.add(blob.digest);
-    const work = async (): Promise<void> => {
-      try {
-        const brought = await this.queue.add(() => this.memory.bringer.bring(blob, source, signal));
-        if (brought) await this.settle(blob.digest);
-      } finally {
-        this.whole.delete(blob.digest);
-      }
-    };
-    this.track(work(), signal);
   }
 
   private commit(blob: SwarmBlob, signal: AbortSignal): void {
@@ -274,12 +253,7 @@ export class BlobCollector {
   private isPromised(blob: WantedBlob): boolean {
     const { swarm, contributions } = this.memory;
     if (!contributions.mustComeAlone(blob.digest)) return swarm.isPromised(blob);
-    return swarm.isBeingRead(blob.digest) || this.peerWithAll(blob) !== undefined;
-  }
-
-  private peerWithAll(blob: WantedBlob): Peer | undefined {
-    const { swarm, bringer } = this.memory;
-    return swarm.complete(blob.digest).find(({ node }) => !bringer.isExcluded(blob, node));
+    return swarm.isBeingRead(blob.digest) || this.whole.peerWithAll(blob) !== undefined;
   }
 
   private close(digest: Digest): void {
