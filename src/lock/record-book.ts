@@ -4,6 +4,7 @@ import { Clock } from '../common/clock.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { withDeadline } from './deadline.js';
 import { isRecordKey } from './image-key.js';
+import { KeptRecords } from './kept-records.js';
 import { LockStore } from './lock-store.js';
 import { Outage } from './outage.js';
 import { type DecodedRecord, decodeRecord, encodeRecord, type LockRecord } from './record.js';
@@ -59,8 +60,7 @@ export class RecordBook {
   private doubts: { readonly recordKey: string; readonly why: string }[] = [];
   /** Records were read, or recalled from the last run. */
   private isInformed = false;
-  private savedDigests = '';
-  private isSaving = false;
+  private readonly kept: KeptRecords;
   /** Records that a swap has told of while a read was under way: newer than what that read will say. */
   private readonly notedSinceRead = new Set<string>();
 
@@ -69,7 +69,9 @@ export class RecordBook {
     @Inject(RecordKey) private readonly key: RecordKey,
     @Inject(RecordCache) private readonly cache: RecordCache,
     @Inject(Clock) private readonly clock: Clock,
-  ) {}
+  ) {
+    this.kept = new KeptRecords(cache);
+  }
 
   /** What was read last, without asking anyone. */
   get last(): RecordSnapshot {
@@ -277,23 +279,8 @@ export class RecordBook {
     }
   }
 
-  /** Keeps the records for a restart, as they are known; only digests matter then, so renewals cost no write. */
   private remember(): void {
-    const digests = Array.from(this.snapshot.entries, ([recordKey, { decoded }]) =>
-      decoded.kind === 'record' ? `${recordKey}${decoded.record.digest ?? ''}` : '',
-    ).join();
-    if (digests !== this.savedDigests && !this.isSaving) void this.save(digests);
-  }
-
-  private async save(digests: string): Promise<void> {
-    const texts = Array.from(this.snapshot.entries, ([recordKey, { text }]) => [recordKey, text] as const);
-    this.isSaving = true;
-    const isKept = await this.cache.save(new Map(texts));
-    this.isSaving = false;
-    if (!isKept) return;
-    this.savedDigests = digests;
-    // They may have changed while they were being written.
-    this.remember();
+    this.kept.keep(() => this.snapshot.entries);
   }
 
   private within<T>(
