@@ -7,12 +7,20 @@ import type { BenchPart } from './bench-part.js';
 import { bytesMoved } from './bytes-moved.js';
 import { type Figure, renderTable } from './figure.js';
 import { largeLayer } from './large-layer.js';
+import { dockerLinks } from './links/docker-links.js';
 import { swarmLinks } from './links/swarm-links.js';
 import { FULL, QUICK } from './scale.js';
 import { simulation } from './simulator/simulation.js';
 import { timeToReady } from './time-to-ready.js';
 
-const PARTS: readonly BenchPart[] = [simulation, bytesMoved, swarmLinks, timeToReady, largeLayer];
+const PARTS: readonly BenchPart[] = [
+  simulation,
+  bytesMoved,
+  swarmLinks,
+  dockerLinks,
+  timeToReady,
+  largeLayer,
+];
 
 /** `npm run bench -- [--quick] [part …]` */
 async function main(): Promise<void> {

@@ -15,6 +15,9 @@ export interface Scale {
   readonly sharedImageBytes: number;
   /** Of the one that they copy whole; the time of that grows with it in proportion. */
   readonly copiedBytes: number;
+  /** Content of the image that one Docker node gets from another, and how often. */
+  readonly dockerImageBytes: number;
+  readonly dockerRounds: number;
 }
 
 export const FULL: Scale = {
@@ -24,6 +27,8 @@ export const FULL: Scale = {
   servingRounds: 15,
   sharedImageBytes: 256_000_000,
   copiedBytes: 32_000_000,
+  dockerImageBytes: 1_200_000_000,
+  dockerRounds: 3,
 };
 export const QUICK: Scale = {
   simulatedNodes: [8, 32, 100],
@@ -32,4 +37,6 @@ export const QUICK: Scale = {
   servingRounds: 7,
   sharedImageBytes: 96_000_000,
   copiedBytes: 8_000_000,
+  dockerImageBytes: 300_000_000,
+  dockerRounds: 1,
 };

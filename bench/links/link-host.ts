@@ -25,7 +25,8 @@ export class LinkHost implements ProcessPlace {
     private readonly inner: LinkEnd,
     private readonly outer: LinkEnd,
   ) {
-    this.launcher = ['ip', 'netns', 'exec', inner.namespace];
+    // Not `ip netns exec`: that mounts another /sys, in which dockerd does not find its cgroups.
+    this.launcher = ['nsenter', `--net=/run/netns/${inner.namespace}`];
   }
 
   /** From now on no more than this passes, each way by itself, framing included. */

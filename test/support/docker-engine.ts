@@ -7,8 +7,10 @@ import Docker from 'dockerode';
 
 import { ChildDaemon } from './child-daemon.js';
 import { unmountBelow } from './mounts.js';
+import { LOOPBACK, type ProcessPlace } from './process-place.js';
 
 const START_TIMEOUT_MS = 40_000;
+const API_PORT = 2375;
 
 export interface DockerEngineOptions {
   /** Where another version's `dockerd` and its companions are; by default those on `PATH`. */
@@ -19,6 +21,8 @@ export interface DockerEngineOptions {
   readonly insecureRegistries?: readonly string[];
   /** How often the classic store tries a layer that breaks off, with growing delays; the engine's default is 5. */
   readonly maxDownloadAttempts?: number;
+  /** Where it runs, and pulls from; loopback by default. Elsewhere its API is reached over TCP as well, without TLS. */
+  readonly place?: ProcessPlace;
 }
 
 /**
@@ -67,6 +71,11 @@ export class DockerEngine {
     return `unix://${this.socketPath}`;
   }
 
+  /** The same for other hosts of the network that it was placed in. */
+  get remoteHost(): string {
+    return `tcp://${this.place.address}:${API_PORT}`;
+  }
+
   get pid(): number {
     if (!this.daemon) throw new Error('the engine is not running');
     return this.daemon.pid;
@@ -78,9 +87,15 @@ export class DockerEngine {
     const { binDirectory } = this.options;
     // Apart from any containerd that runs on the machine: dockerd shares that one when it finds it.
     const namespace = `test-${randomBytes(4).toString('hex')}`;
+    const [command, ...launched] = [
+      ...this.place.launcher,
+      binDirectory === undefined ? 'dockerd' : join(binDirectory, 'dockerd'),
+    ];
     this.daemon = ChildDaemon.start({
-      command: binDirectory === undefined ? 'dockerd' : join(binDirectory, 'dockerd'),
+      command,
       args: [
+        ...launched,
+        ...(this.place === LOOPBACK ? [] : ['--host', this.remoteHost]),
         ...['--config-file', path('daemon.json'), '--data-root', path('data'), '--exec-root', path('exec')],
         ...['--pidfile', path('pid'), '--host', this.host, '--iptables=false', '--ip6tables=false'],
         ...['--bridge=none', '--containerd-namespace', namespace],
@@ -114,6 +129,10 @@ export class DockerEngine {
     await this.pause();
     await unmountBelow(this.directory);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+
+  private get place(): ProcessPlace {
+    return this.options.place ?? LOOPBACK;
   }
 
   /** Its own containerd may survive a daemon that was killed; a stale pid file would keep the next one from starting. */
