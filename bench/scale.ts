@@ -27,7 +27,7 @@ export const FULL: Scale = {
   servingRounds: 15,
   sharedImageBytes: 256_000_000,
   copiedBytes: 32_000_000,
-  dockerImageBytes: 1_200_000_000,
+  dockerImageBytes: 1_000_000_000,
   dockerRounds: 3,
 };
 export const QUICK: Scale = {
