@@ -1,3 +1,5 @@
+import { setImmediate } from 'node:timers/promises';
+
 import { chunkCountOf } from '../../src/domain/chunk-map.js';
 import type { BenchPart } from '../bench-part.js';
 import type { Figure } from '../figure.js';
@@ -17,8 +19,14 @@ const GATE = 1.3;
 export const simulation: BenchPart = {
   name: 'simulation',
   programs: [],
-  run({ simulatedNodes }: Scale): Promise<readonly Figure[]> {
-    return Promise.resolve(simulatedNodes.map(simulate));
+  async run({ simulatedNodes }: Scale): Promise<readonly Figure[]> {
+    const figures: Figure[] = [];
+    for (const nodes of simulatedNodes) {
+      // Signals are heard between two of them.
+      await setImmediate();
+      figures.push(simulate(nodes));
+    }
+    return figures;
   },
 };
 
