@@ -16,7 +16,7 @@ import { drain } from './drain.js';
 import { type Figure, median } from './figure.js';
 import { NginxServer } from './nginx-server.js';
 import { ProcessMeter } from './process-meter.js';
-import { GIB, MIB, type Scale } from './scale.js';
+import { GIB, type Scale } from './scale.js';
 
 const READY_MS = 900_000;
 const IDLE_MS = 3_000;
@@ -65,7 +65,7 @@ export const largeLayer: BenchPart = {
       await b.until(reference, 'ready', READY_MS);
     });
     await b.end();
-    const size = `${(largeLayerBytes / GIB).toFixed(0)} GiB layer`;
+    const size = `${(largeLayerBytes / 1e9).toFixed(0)} GB layer`;
     const figures = [
       ...passing(`registry → store → Docker, ${size}`, pulling),
       ...passing(`store → peer, ${size}`, serving),
@@ -174,7 +174,7 @@ async function compareServing({ agent, nginx, file, headers, rounds }: Serving):
     value: agentSeconds / nginxSeconds,
     target: 2,
     gate: 2.5,
-    detail: `${agentSeconds.toFixed(3)} s ÷ ${nginxSeconds.toFixed(3)} s, medians of ${rounds} rounds of ${bytes / MIB} MiB each`,
+    detail: `${agentSeconds.toFixed(3)} s ÷ ${nginxSeconds.toFixed(3)} s, medians of ${rounds} rounds of ${(bytes / 1e6).toFixed(0)} MB each`,
   };
 }
 

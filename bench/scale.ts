@@ -22,7 +22,7 @@ export interface Scale {
 
 export const FULL: Scale = {
   simulatedNodes: [8, 32, 100, 1000],
-  largeLayerBytes: 2 * GIB,
+  largeLayerBytes: 5_000_000_000,
   pairs: 7,
   servingRounds: 15,
   sharedImageBytes: 256_000_000,
@@ -32,7 +32,7 @@ export const FULL: Scale = {
 };
 export const QUICK: Scale = {
   simulatedNodes: [8, 32, 100],
-  largeLayerBytes: GIB,
+  largeLayerBytes: 1_000_000_000,
   pairs: 5,
   servingRounds: 7,
   sharedImageBytes: 96_000_000,
