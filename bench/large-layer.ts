@@ -65,7 +65,7 @@ export const largeLayer: BenchPart = {
       await b.until(reference, 'ready', READY_MS);
     });
     await b.end();
-    const size = `${(largeLayerBytes / 1e9).toFixed(0)} GB layer`;
+    const size = `${largeLayerBytes / 1e9} GB layer`;
     const figures = [
       ...passing(`registry → store → Docker, ${size}`, pulling),
       ...passing(`store → peer, ${size}`, serving),

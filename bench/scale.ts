@@ -32,11 +32,11 @@ export const FULL: Scale = {
 };
 export const QUICK: Scale = {
   simulatedNodes: [8, 32, 100],
-  largeLayerBytes: 1_000_000_000,
-  pairs: 5,
+  largeLayerBytes: 500_000_000,
+  pairs: 3,
   servingRounds: 7,
   sharedImageBytes: 96_000_000,
   copiedBytes: 8_000_000,
-  dockerImageBytes: 300_000_000,
+  dockerImageBytes: 200_000_000,
   dockerRounds: 1,
 };
