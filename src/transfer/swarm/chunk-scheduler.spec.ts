@@ -225,6 +225,23 @@ describe('planRequests', () => {
     expect(request).toMatchObject({ index: 2, peer: 'a' });
   });
 
+  it('takes those of lower layers first among equally rare ones', () => {
+    const upper = digestOf(2);
+    const wanted = [DIGEST, upper].map((digest) => ({
+      digest,
+      size: 4 * MIB,
+      mine: new ChunkMap(4),
+      isReserved: () => false,
+    }));
+    const all = (digest: Digest): [Digest, Holding] => [digest, holding(ChunkMap.full(4))];
+    const a = neighbour('a', [all(DIGEST), all(upper)]);
+    for (let run = 0; run < 50; run += 1)
+      expect(planRequests(viewOf([a], { wanted }), 0)).toMatchObject([{ digest: DIGEST }]);
+    // A chunk of the upper layer that is rarer goes before all of them.
+    const busy = neighbour('b', [all(DIGEST), [upper, holding(mapOf(4, [0, 1, 2]))]], { mayBeAsked: false });
+    expect(planRequests(viewOf([a, busy], { wanted }), 0)).toMatchObject([{ digest: upper, index: 3 }]);
+  });
+
   it('fetches from the only source what it owns there, and nothing else', () => {
     for (let run = 0; run < 50; run += 1) {
       const [request, ...more] = planRequests(viewOf([source()]), 10_000);

@@ -55,7 +55,11 @@ export function planRequests(
     ({ id, isReachable, mayBeAsked }) => isReachable && mayBeAsked && !busy.has(id),
   );
   if (slots <= 0 || free.length === 0) return [];
-  const candidates = view.wanted.flatMap((blob) => candidatesOf(blob, view, free, nowMs, random));
+  const candidates = view.wanted.flatMap((blob, position) => {
+    // Among equally rare ones those of lower layers: the runtime unpacks them while the rest arrives.
+    const rankWithin = (): number => (position + random()) / view.wanted.length;
+    return candidatesOf(blob, view, free, nowMs, rankWithin);
+  });
   candidates.sort((left, right) => left.rank - right.rank);
   const requests: ChunkRequest[] = [];
   for (const { blob, index, peers, isOwned } of candidates) {
