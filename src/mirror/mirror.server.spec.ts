@@ -183,6 +183,43 @@ describe('MirrorServer', () => {
       expect(await ask(blob(digestOf(layer)), { method })).toMatchObject({ status: 404 });
   });
 
+  it('lets a pull of an image that is still arriving wait for its blobs, and for nothing else', async () => {
+    const late = Buffer.from('a layer that comes later');
+    const stored = Promise.withResolvers<undefined>();
+    const asked = Promise.withResolvers<Digest>();
+    const early = mirror.open(digestOf(manifest), async (digest) => {
+      asked.resolve(digest);
+      await stored.promise;
+    });
+    const answer = ask(blob(digestOf(late), early));
+    expect(await asked.promise).toBe(digestOf(late));
+    expect(await ask(blob(digestOf(late)))).toMatchObject({ status: 404 });
+    const manifestOfEarly = `/v2/${repositoryOf(early)}/manifests/`;
+    expect(await ask(manifestOfEarly + digestOf(manifest))).toMatchObject({ status: 200 });
+    expect(await ask(manifestOfEarly + absent)).toMatchObject({ status: 404 });
+    await files.store.putBytes(digestOf(late), late);
+    stored.resolve(undefined);
+    expect(await answer).toMatchObject({ status: 200, body: late.toString() });
+  });
+
+  it('breaks the connection of who waits for a blob that will not come', async () => {
+    const early = mirror.open(digestOf(manifest), () => Promise.reject(new Error('the transfer failed')));
+    await expect(ask(blob(absent, early))).rejects.toThrow('socket hang up');
+  });
+
+  it('waits for no blob any longer than who asked for it', async () => {
+    const gone = Promise.withResolvers<undefined>();
+    const early = mirror.open(digestOf(manifest), async (_digest, signal) => {
+      signal.addEventListener('abort', () => gone.resolve(undefined));
+      asked.destroy();
+      await gone.promise;
+      signal.throwIfAborted();
+    });
+    const asked = request({ host: '127.0.0.1', port, path: blob(absent, early) }).end();
+    asked.on('error', () => undefined);
+    await gone.promise;
+  });
+
   it('serves nothing under the name of a pull that has ended', async () => {
     const other = mirror.open(digestOf(manifest));
     session.close();

@@ -12,11 +12,20 @@ import type { Digest } from '../domain/digest.js';
 import { messageOf } from '../domain/errors.js';
 import { parseDistributionPath } from './distribution-path.js';
 import { DistributionResponder } from './distribution.responder.js';
+import { closedSignal } from './send.js';
 
 /** The first path component of every name we lend to the runtime; what is found under it on our port is ours to clean up. */
 export const LOOPBACK_PREFIX = 'preheat';
 
 const HOST = '127.0.0.1';
+
+/** Resolves when the blob is in the store or is not to be waited for. @throws the signal's reason; when it will not come */
+export type AwaitBlob = (digest: Digest, signal: AbortSignal) => Promise<void>;
+
+interface Lent {
+  readonly missing: Set<Digest>;
+  readonly awaitBlob: AwaitBlob | undefined;
+}
 
 /** One pull in flight: the runtime may read the store under this name, and nobody else knows the name. */
 export interface MirrorSession {
@@ -34,7 +43,7 @@ export interface MirrorSession {
 @Injectable()
 export class MirrorServer {
   private readonly logger = new Logger(MirrorServer.name);
-  private readonly sessions = new Map<string, Set<Digest>>();
+  private readonly sessions = new Map<string, Lent>();
   private readonly port: number;
   private server: Server | undefined;
 
@@ -75,10 +84,11 @@ export class MirrorServer {
     await closed;
   }
 
-  open(root: Digest): MirrorSession {
+  /** @param awaitBlob for a pull of an image that is still arriving: awaited before a blob is looked for */
+  open(root: Digest, awaitBlob?: AwaitBlob): MirrorSession {
     const nonce = randomBytes(16).toString('hex');
     const missing = new Set<Digest>();
-    this.sessions.set(nonce, missing);
+    this.sessions.set(nonce, { missing, awaitBlob });
     return {
       name: `127.0.0.1:${this.port}/${LOOPBACK_PREFIX}/${nonce}@${root}`,
       missing,
@@ -97,21 +107,38 @@ export class MirrorServer {
     const url = URL.parse(request.url ?? '/', 'http://mirror');
     const path = parseDistributionPath(url?.pathname ?? '');
     const readOnly = request.method === 'GET' || request.method === 'HEAD';
-    const missing = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
-    if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !missing)) {
+    const lent = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
+    if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !lent)) {
       this.responder.refuse(request, response, 404, 'NAME_UNKNOWN', 'nothing is served under this name');
       return;
     }
+    if (path.kind === 'blob' && !(await isThere(path.digest, response, lent?.awaitBlob))) return;
     await this.responder.respond(request, response, path, {
       limited: false,
       onMissing: (digest) => {
-        if (path.kind === 'manifest') missing?.add(digest);
+        if (path.kind === 'manifest') lent?.missing.add(digest);
       },
     });
   }
 
-  private sessionOf(name: string): Set<Digest> | undefined {
+  private sessionOf(name: string): Lent | undefined {
     const [prefix, nonce = '', ...rest] = name.split('/');
     return prefix === LOOPBACK_PREFIX && rest.length === 0 ? this.sessions.get(nonce) : undefined;
+  }
+}
+
+/** Waits for a blob that is still arriving. When it will not come, whoever asks sees a broken connection. */
+async function isThere(
+  digest: Digest,
+  response: ServerResponse,
+  awaitBlob: AwaitBlob | undefined,
+): Promise<boolean> {
+  if (!awaitBlob) return true;
+  try {
+    await awaitBlob(digest, closedSignal(response));
+    return true;
+  } catch {
+    response.destroy();
+    return false;
   }
 }

@@ -4,6 +4,7 @@ import { digestOf } from '../domain/digest.js';
 import type { MirrorServer } from '../mirror/mirror.server.js';
 import type { ImageRuntime } from '../runtime/image-runtime.js';
 import type { RepoDigestRestorer } from '../runtime/repo-digest-restorer.js';
+import type { EarlyPull } from './early-pull.js';
 import { ImageLoader, type LoadOutcome } from './image-loader.js';
 
 const ROOT = digestOf(Buffer.from('an index'));
@@ -32,6 +33,7 @@ describe('ImageLoader', () => {
     reference: string,
     restoring: Restoring = 'auto',
     resolvesLocally = false,
+    begun?: EarlyPull,
   ): Promise<LoadOutcome> {
     const note = (call: string): Promise<void> => Promise.resolve(void calls.push(call));
     const runtime: Partial<ImageRuntime> = {
@@ -62,7 +64,8 @@ describe('ImageLoader', () => {
       restorer,
       mirror as MirrorServer,
     );
-    return loader.load(wantedImage(reference), { root: ROOT, digest: ROOT }, signal, () => undefined);
+    const source = { root: ROOT, digest: ROOT };
+    return loader.load(wantedImage(reference), source, signal, () => undefined, begun);
   }
 
   afterEach(() => expect(openSessions).toBe(0));
@@ -101,6 +104,18 @@ describe('ImageLoader', () => {
     const outcome = await load(TAG, restoring);
     expect(calls.includes(`name ${BY_DIGEST}`)).toBe(wants);
     expect('message' in outcome).toBe(wants);
+  });
+
+  it('names what a pull that began early has brought, without another one', async () => {
+    const early: Partial<EarlyPull> = { finish: () => Promise.resolve('an early name') };
+    expect(await load(TAG, 'auto', false, early as EarlyPull)).toEqual({ kind: 'loaded' });
+    expect(calls).toEqual([`tag an early name ${TAG}`, 'untag an early name']);
+  });
+
+  it('pulls again where a pull that began early has failed', async () => {
+    const early: Partial<EarlyPull> = { finish: () => Promise.resolve(undefined) };
+    expect(await load(TAG, 'auto', false, early as EarlyPull)).toEqual({ kind: 'loaded' });
+    expect(calls).toEqual([`pull ${LOOPBACK}`, `tag ${LOOPBACK} ${TAG}`, `untag ${LOOPBACK}`]);
   });
 
   it('says what the runtime asked for and did not get, when the pull failed', async () => {

@@ -7,6 +7,8 @@ import { MirrorServer } from '../mirror/mirror.server.js';
 import { ImageRuntime } from '../runtime/image-runtime.js';
 import { RepoDigestRestorer } from '../runtime/repo-digest-restorer.js';
 import { unnamedMessage } from './unnamed-message.js';
+import { Arrivals } from './arrivals.js';
+import { EarlyPull } from './early-pull.js';
 import type { WantedImage } from './wanted-image.js';
 
 /** What the runtime is to pull, and what the reference means. */
@@ -39,18 +41,28 @@ export class ImageLoader {
     this.restoring = config.runtime.restoreRepoDigests;
   }
 
-  /** @throws PreheatFailure as the runtime does, unless it is for the lack of a manifest */
+  /** Lets the runtime begin with an image of which `arrivals` are still on their way. The caller ends it. */
+  begin(root: Digest, arrivals: Arrivals): EarlyPull {
+    return new EarlyPull(root, arrivals, this.runtime, this.mirror);
+  }
+
+  /**
+   * @param begun a pull of the same root that began early
+   * @throws PreheatFailure as the runtime does, unless it is for the lack of a manifest
+   */
   async load(
     wanted: WantedImage,
     source: LoadSource,
     signal: AbortSignal,
     onProgress: () => void,
+    begun?: EarlyPull,
   ): Promise<LoadOutcome> {
+    const pulled = await begun?.finish(signal, onProgress);
+    if (pulled !== undefined) return this.loaded(wanted, pulled, source, signal);
     const session = this.mirror.open(source.root);
     try {
       await this.runtime.pull(session.name, signal, onProgress);
-      const isNamed = await this.name(wanted, session.name, source.digest, signal);
-      return { kind: 'loaded', ...(isNamed ? {} : { message: unnamedMessage(this.restoring) }) };
+      return await this.loaded(wanted, session.name, source, signal);
     } catch (cause) {
       signal.throwIfAborted();
       if (session.missing.size === 0) throw cause;
@@ -58,6 +70,16 @@ export class ImageLoader {
     } finally {
       session.close();
     }
+  }
+
+  private async loaded(
+    wanted: WantedImage,
+    loopbackName: string,
+    { digest }: LoadSource,
+    signal: AbortSignal,
+  ): Promise<LoadOutcome> {
+    const isNamed = await this.name(wanted, loopbackName, digest, signal);
+    return { kind: 'loaded', ...(isNamed ? {} : { message: unnamedMessage(this.restoring) }) };
   }
 
   /**

@@ -1,9 +1,12 @@
 import { wantedImage } from '../../test/support/wanted-image.js';
 import type { AppConfig } from '../config/app-config.js';
-import { digestOf } from '../domain/digest.js';
+import { type Digest, digestOf } from '../domain/digest.js';
 import type { Lease } from '../lock/lease.js';
+import type { TransferListener } from '../transfer/transfer-request.js';
 import type { TransferService } from '../transfer/transfer.service.js';
 import type { TransferSession } from '../transfer/transfer-session.js';
+import type { EarlyPull } from './early-pull.js';
+import type { ImageLoader } from './image-loader.js';
 import type { ImageSession } from './image-session.js';
 import { ImageSessions } from './image-sessions.js';
 import { Slots } from './slots.js';
@@ -11,24 +14,35 @@ import type { StatusStore } from './status.store.js';
 
 const MIB = 1024 * 1024;
 const DIGEST = digestOf(Buffer.from('an index'));
+const CONFIG = digestOf(Buffer.from('a config'));
+const LAYERS = [digestOf(Buffer.from('lower')), digestOf(Buffer.from('upper'))] as const;
 const { signal } = new AbortController();
 
 describe('ImageSession', () => {
   let slots: Slots;
   let arrive: (count: number) => void;
   let attempts: PromiseWithResolvers<undefined>[];
+  let listener: TransferListener;
+  /** Early pulls that go on, by what they pull. */
+  let pulls: Digest[];
 
   beforeEach(() => {
     jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
     slots = new Slots({ preheatConcurrency: 1 });
     attempts = [];
+    pulls = [];
   });
   afterEach(() => jest.useRealTimers());
 
   /** `PULLING_TIMEOUT` is 5 minutes, unless the list's line says otherwise. */
-  function open(pullingDeadlineMs?: number, timeoutMs = 300_000): ImageSession {
+  function open(
+    pullingDeadlineMs?: number,
+    timeoutMs = 300_000,
+    identifiesBy: 'config' | 'manifest' = 'config',
+  ): ImageSession {
     const session: Partial<TransferSession> = {
       progress: { bytesDone: 0, bytesTotal: 0, source: 'store' },
+      release: () => undefined,
       attempt: async (_options, watched) => {
         const attempt = Promise.withResolvers<undefined>();
         attempts.push(attempt);
@@ -38,8 +52,9 @@ describe('ImageSession', () => {
       },
     };
     const transfer: Partial<TransferService> = {
-      begin: (_request, { onBytes }) => {
-        arrive = onBytes;
+      begin: (_request, told) => {
+        listener = told;
+        arrive = told.onBytes;
         return session as TransferSession;
       },
     };
@@ -50,12 +65,24 @@ describe('ImageSession', () => {
       ...(pullingDeadlineMs === undefined ? {} : { pullingDeadlineMs }),
     };
     const status: Partial<StatusStore> = { enter: () => undefined, update: () => undefined };
+    const loader: Pick<ImageLoader, 'begin'> = {
+      begin: (root) => {
+        pulls.push(root);
+        const pull: Pick<EarlyPull, 'root' | 'touch' | 'end'> = {
+          root,
+          touch: () => undefined,
+          end: () => Promise.resolve(void pulls.splice(pulls.indexOf(root), 1)),
+        };
+        return pull as EarlyPull;
+      },
+    };
     return new ImageSessions(
       config as AppConfig,
       transfer as TransferService,
+      loader as ImageLoader,
       slots,
       status as StatusStore,
-    ).open(wantedImage('app:1', { timeoutMs }), { identifiesBy: 'config', images: new Map() });
+    ).open(wantedImage('app:1', { timeoutMs }), { identifiesBy, images: new Map() });
   }
 
   it('fails with timeout after PULLING_TIMEOUT without 1 MiB verified', async () => {
@@ -104,6 +131,46 @@ describe('ImageSession', () => {
     attempts[0]?.resolve(undefined);
     expect(await outcome).toEqual({ kind: 'complete', root: DIGEST });
     own.leave();
+  });
+
+  /** The first of two layers of `root` comes, in an attempt that then ends. */
+  async function attemptAt(session: ImageSession, root: Digest, failure?: Error): Promise<void> {
+    const attempt = session.attempt(DIGEST, {}, signal).catch(() => undefined);
+    await jest.advanceTimersByTimeAsync(0);
+    listener.onFetching?.({ root, config: CONFIG, missing: LAYERS });
+    listener.onStored?.(LAYERS[0]);
+    expect(pulls).toEqual([root]);
+    if (failure) attempts.at(-1)?.reject(failure);
+    else attempts.at(-1)?.resolve(undefined);
+    await attempt;
+  }
+
+  it('lets the runtime begin while the rest arrives, and keeps that pull for what was brought', async () => {
+    const session = open();
+    await attemptAt(session, DIGEST);
+    expect(session.earlyPull?.root).toBe(DIGEST);
+    session.close();
+    expect(pulls).toEqual([]);
+  });
+
+  it('gives up the pull of an image that does not come, or comes as another one', async () => {
+    const failed = open();
+    await attemptAt(failed, DIGEST, new Error('no peer has it'));
+    expect([failed.earlyPull, pulls]).toEqual([undefined, []]);
+    const derived = open();
+    await attemptAt(derived, CONFIG);
+    expect([derived.earlyPull, pulls]).toEqual([undefined, []]);
+  });
+
+  it('does not let a runtime begin that knows images by their manifest', async () => {
+    const session = open(undefined, undefined, 'manifest');
+    const attempt = session.attempt(DIGEST, {}, signal);
+    await jest.advanceTimersByTimeAsync(0);
+    listener.onFetching?.({ root: DIGEST, config: CONFIG, missing: LAYERS });
+    listener.onStored?.(LAYERS[0]);
+    attempts[0]?.resolve(undefined);
+    await attempt;
+    expect(session.earlyPull).toBeUndefined();
   });
 
   it('ends after PULLING_DEADLINE whatever its progress, and not without one', async () => {

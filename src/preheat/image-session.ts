@@ -5,12 +5,16 @@ import { PreheatFailure } from '../domain/errors.js';
 import type { TransferService } from '../transfer/transfer.service.js';
 import type { TransferOutcome, TransferProgress, TransferRequest } from '../transfer/transfer-request.js';
 import type { AttemptOptions, TransferSession } from '../transfer/transfer-session.js';
+import type { EarlyPull } from './early-pull.js';
+import { EarlyStart } from './early-start.js';
+import type { ImageLoader } from './image-loader.js';
 import type { Slots } from './slots.js';
 import type { StatusStore } from './status.store.js';
 import { keyOf, type WantedImage } from './wanted-image.js';
 
 export interface SessionServices {
   readonly transfer: TransferService;
+  readonly loader: Pick<ImageLoader, 'begin'>;
   readonly slots: Slots;
   readonly status: StatusStore;
 }
@@ -19,6 +23,8 @@ export interface SessionServices {
 export class ImageSession {
   private transfer: TransferSession | undefined;
   private named: Digest | undefined;
+  /** Engines that know images by their manifest may give up on a blob that they have to wait for. */
+  private readonly early: EarlyStart | undefined;
 
   constructor(
     readonly wanted: WantedImage,
@@ -26,7 +32,10 @@ export class ImageSession {
     private readonly watch: ProgressWatch,
     private readonly services: SessionServices,
     private readonly deadlineMs: number | undefined,
-  ) {}
+  ) {
+    if (base.identifiesBy === 'config')
+      this.early = new EarlyStart((root, arrivals) => services.loader.begin(root, arrivals));
+  }
 
   /** What the reference means, once an attempt was made at it. */
   get digest(): Digest | undefined {
@@ -42,6 +51,11 @@ export class ImageSession {
     return this.transfer?.blobBytes ?? 0;
   }
 
+  /** The runtime's pull of what the last attempt has completed, if it began before that. */
+  get earlyPull(): EarlyPull | undefined {
+    return this.early?.pull;
+  }
+
   /** Node names of the contributing peers, with how long each was read from, in milliseconds. */
   peerDurations(): [peer: string, durationMs: number][] {
     return this.transfer?.peerDurations() ?? [];
@@ -55,9 +69,13 @@ export class ImageSession {
     const transfer = this.transferOf(digest);
     const work = async (watched: AbortSignal): Promise<TransferOutcome> => {
       this.services.status.enter(keyOf(this.wanted), 'fetching', { digest });
+      let brought: Digest | undefined;
       try {
-        return await transfer.attempt(options, watched);
+        const outcome = await transfer.attempt(options, watched);
+        if (outcome.kind === 'complete') brought = outcome.root;
+        return outcome;
       } finally {
+        await this.early?.keepOnly(brought);
         this.showProgress();
       }
     };
@@ -90,6 +108,7 @@ export class ImageSession {
 
   /** The blobs are no longer held for this image. */
   close(): void {
+    void this.early?.keepOnly();
     this.transfer?.release();
     this.transfer = undefined;
   }
@@ -103,9 +122,12 @@ export class ImageSession {
       {
         onBytes: (count) => {
           this.watch.add(count);
+          this.early?.touch();
           this.showProgress();
         },
         onAlive: () => this.touch(),
+        onFetching: (image) => this.early?.fetching(image),
+        onStored: (digest) => this.early?.stored(digest),
       },
     );
     return this.transfer;

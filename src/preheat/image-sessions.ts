@@ -7,6 +7,7 @@ import { formatPlatform } from '../domain/platform.js';
 import { recordKeyOf } from '../lock/image-key.js';
 import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
 import { TransferService } from '../transfer/transfer.service.js';
+import { ImageLoader } from './image-loader.js';
 import { ImageSession } from './image-session.js';
 import { Slots } from './slots.js';
 import { StatusStore } from './status.store.js';
@@ -17,6 +18,7 @@ export class ImageSessions {
   constructor(
     @Inject(AppConfig) private readonly config: AppConfig,
     private readonly transfer: TransferService,
+    private readonly loader: ImageLoader,
     private readonly slots: Slots,
     private readonly status: StatusStore,
   ) {}
@@ -42,6 +44,7 @@ export class ImageSessions {
     });
     const services = {
       transfer: this.transfer,
+      loader: this.loader,
       slots: this.slots,
       status: this.status,
     };

@@ -57,7 +57,7 @@ export class ImagePreheater {
     return session.inSlot(signal, (watched) => {
       this.status.enter(keyOf(wanted), 'loading', session.progress);
       const source: LoadSource = { root, digest: session.digest ?? root };
-      return this.loader.load(wanted, source, watched, () => session.touch());
+      return this.loader.load(wanted, source, watched, () => session.touch(), session.earlyPull);
     });
   }
 

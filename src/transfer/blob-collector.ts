@@ -53,6 +53,8 @@ export interface CollectorOptions {
   /** Set for the lock holder itself. */
   readonly origin?: OriginAccess;
   readonly onBytes: (count: number) => void;
+  /** A blob is in the store. */
+  readonly onStored: (digest: Digest) => void;
 }
 
 /**
@@ -259,6 +261,7 @@ export class BlobCollector {
   private close(digest: Digest): void {
     this.open.delete(digest);
     this.origin?.close(digest);
+    this.options.onStored(digest);
   }
 
   private fail(error: unknown): void {

@@ -36,12 +36,23 @@ export type TransferOutcome =
   | { readonly kind: 'waiting' }
   | { readonly kind: 'no_source' };
 
+/** An image whose manifests are in the store, and whose other blobs are on their way there. */
+export interface ArrivingImage {
+  /** What the runtime is to pull, unless the outcome says otherwise in the end. */
+  readonly root: Digest;
+  readonly config: Digest;
+  readonly missing: readonly Digest[];
+}
+
 /** Whoever watches over a transfer. */
 export interface TransferListener {
   /** So many bytes arrived. */
   readonly onBytes: (count: number) => void;
   /** Nothing arrived, but something is being done: a peer prepares what it will send. */
   readonly onAlive: () => void;
+  readonly onFetching?: (image: ArrivingImage) => void;
+  /** A blob has come to be in the store. */
+  readonly onStored?: (digest: Digest) => void;
 }
 
 /** Bytes of the image in the store, and of the whole image once its manifests are known. */

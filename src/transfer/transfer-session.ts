@@ -150,6 +150,11 @@ export class TransferSession {
       (await this.derivedImages.inStore(plan)) ?? (await this.derivedImages.fromArchive(plan, peers, signal));
     if (repacked) return this.completed(plan, repacked);
 
+    this.listener.onFetching?.({
+      root: this.rootFor(plan),
+      config: plan.manifest.config.digest,
+      missing: missing.map(({ digest }) => digest),
+    });
     const origin = lease && this.originOf(plan, peers, lease);
     const outcome = await this.gather(missing, signal, origin);
     if (this.derived) return this.completed(plan, this.derived);
@@ -211,6 +216,7 @@ export class TransferSession {
       peers: () => this.parts.peers.peers(image),
       holder: this.holderInstance,
       onBytes: (count) => this.arrived(count),
+      onStored: (digest) => this.listener.onStored?.(digest),
       ...(origin ? { origin } : {}),
     };
     return new BlobCollector(blobs, options, this.memory, this.parts).collect(signal);
@@ -292,6 +298,11 @@ export class TransferSession {
       blobs,
       ...(derived ? { derived } : {}),
     });
-    return { kind: 'complete', root: derived ?? (this.request.native ? plan.root : plan.manifestDigest) };
+    return { kind: 'complete', root: derived ?? this.rootFor(plan) };
+  }
+
+  /** What the runtime is to pull of an image whose own blobs are there. */
+  private rootFor(plan: ImagePlan): Digest {
+    return this.request.native ? plan.root : plan.manifestDigest;
   }
 }
