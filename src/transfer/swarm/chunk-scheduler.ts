@@ -9,6 +9,8 @@ import type {
 
 /** Downloads from peers at a time, one per peer. */
 export const MAX_REQUESTS = 6;
+/** From the only peer there is: while one chunk is hashed and written, the link has the next one to carry. */
+export const LONE_REQUESTS = 2;
 /** A blob this small is not worth being shared out: whoever wants it asks the source. Bytes. */
 const SMALL_BYTES = 64 * 1024;
 /** A node that has fetched all it owns helps, after this long, those that are too slow for what they own. Milliseconds. */
@@ -37,8 +39,8 @@ interface Candidate {
 }
 
 /**
- * What to ask of whom now: rarest chunk first, at random among equals, one request per peer, never of a peer that lacks
- * the chunk or is busy for us. While a source is the only one that has a chunk, only its owner asks for it, and as long as
+ * What to ask of whom now: rarest chunk first, at random among equals, one request per peer (two where there is only
+ * one), never of a peer that lacks the chunk or is busy for us. While a source is the only one that has a chunk, only its owner asks for it, and as long as
  * there are such chunks nobody asks a source for anything else: each chunk should leave it once. A chunk that is in
  * flight is asked for again only in the endgame, when nothing else is left to ask for.
  *
@@ -50,9 +52,9 @@ export function planRequests(
   random: () => number = Math.random,
 ): ChunkRequest[] {
   const slots = MAX_REQUESTS - view.inFlight.length;
-  const busy = new Set(view.inFlight.map(({ peer }) => peer));
+  const places = placesOf(view);
   const free = view.neighbours.filter(
-    ({ id, isReachable, mayBeAsked }) => isReachable && mayBeAsked && !busy.has(id),
+    ({ id, isReachable, mayBeAsked }) => isReachable && mayBeAsked && places.has(id),
   );
   if (slots <= 0 || free.length === 0) return [];
   const candidates = view.wanted.flatMap((blob, position) => {
@@ -65,14 +67,34 @@ export function planRequests(
   for (const { blob, index, peers, isOwned } of candidates) {
     if (requests.length === slots) break;
     const peer = pick(
-      peers.filter(({ id }) => !busy.has(id)),
+      peers.filter(({ id }) => places.has(id)),
       random,
     );
     if (!peer) continue;
-    busy.add(peer.id);
+    places.take(peer.id);
     requests.push({ digest: blob.digest, index, peer: peer.id, isOwned });
   }
   return requests.length === 0 && isEndgame(view) ? duplicates(view, free, nowMs).slice(0, slots) : requests;
+}
+
+/** How many more requests each neighbour may get. */
+function placesOf(view: SwarmView): { has: (id: string) => boolean; take: (id: string) => void } {
+  const lone = loneHolderOf(view);
+  const load = new Map<string, number>();
+  const take = (id: string): void => void load.set(id, (load.get(id) ?? 0) + 1);
+  for (const { peer } of view.inFlight) take(peer);
+  return { has: (id) => (load.get(id) ?? 0) < (id === lone ? LONE_REQUESTS : 1), take };
+}
+
+/** The only neighbour that has anything, and shares it with nobody else as far as it says. */
+function loneHolderOf({ self, wanted, neighbours }: SwarmView): string | undefined {
+  const holders = neighbours.flatMap(({ id, isReachable, holdings }) => {
+    const found = wanted.flatMap(({ digest }) => holdings.get(digest) ?? []);
+    return isReachable && found.length > 0 ? [{ id, found }] : [];
+  });
+  const [first] = holders;
+  const isOurs = first?.found.every(({ swarm }) => swarm?.every((member) => member === self) ?? true);
+  return holders.length === 1 && isOurs === true ? first?.id : undefined;
 }
 
 /** Nothing is left to ask for but what is in flight. */
@@ -220,7 +242,10 @@ function duplicates(view: SwarmView, free: readonly Neighbour[], nowMs: number):
   const requests: ChunkRequest[] = [];
   for (const { digest, index } of late) {
     const able = free.filter(
-      ({ id, holdings }) => !busy.has(id) && holdings.get(digest)?.chunks.has(index) === true,
+      ({ id, holdings }) =>
+        !busy.has(id) &&
+        holdings.get(digest)?.chunks.has(index) === true &&
+        !view.inFlight.some((one) => one.peer === id && one.digest === digest && one.index === index),
     );
     const peer = able.find(({ isSlow }) => !isSlow) ?? able[0];
     if (!peer) continue;
