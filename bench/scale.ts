@@ -13,6 +13,8 @@ export interface Scale {
   readonly servingRounds: number;
   /** Of the image that eight nodes share over links of their own. */
   readonly sharedImageBytes: number;
+  /** Whether they do so in all ways, or in those that tell most. */
+  readonly allSharings: boolean;
   /** Of the one that they copy whole; the time of that grows with it in proportion. */
   readonly copiedBytes: number;
   /** Content of the image that one Docker node gets from another, and how often. */
@@ -26,6 +28,7 @@ export const FULL: Scale = {
   pairs: 7,
   servingRounds: 15,
   sharedImageBytes: 256_000_000,
+  allSharings: true,
   copiedBytes: 32_000_000,
   dockerImageBytes: 1_000_000_000,
   dockerRounds: 3,
@@ -35,7 +38,8 @@ export const QUICK: Scale = {
   largeLayerBytes: 500_000_000,
   pairs: 3,
   servingRounds: 7,
-  sharedImageBytes: 96_000_000,
+  sharedImageBytes: 160_000_000,
+  allSharings: false,
   copiedBytes: 8_000_000,
   dockerImageBytes: 200_000_000,
   dockerRounds: 1,
