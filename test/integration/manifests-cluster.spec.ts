@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 
@@ -99,6 +99,17 @@ describeWithCluster('k8s/ on a real API server', () => {
       } finally {
         await undefine();
       }
+    });
+
+    it('is accepted with selinux on top', async () => {
+      const selinux = await overlay('selinux', K8S);
+      const file = join(selinux, 'kustomization.yaml');
+      const component = relative(selinux, join(K8S, 'overlays/selinux'));
+      await appendFile(file, dumpYaml({ components: [component] }));
+      await admin(['apply', '-k', selinux]);
+      const path = 'jsonpath={.spec.template.spec.securityContext.seLinuxOptions}';
+      const options = await admin(['get', 'daemonset', 'image-preheat', '-o', path]);
+      expect(JSON.parse(options)).toEqual({ type: 'spc_t' });
     });
 
     it('lets the agent read and patch the lock, make its key, and read that', async () => {
