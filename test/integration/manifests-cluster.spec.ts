@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 
@@ -7,6 +7,7 @@ import { dumpYaml, KubeConfig } from '@kubernetes/client-node';
 
 import { describeWithKubectl, kubectl } from '../support/kubectl.js';
 import { describeWithCluster } from '../support/kubernetes-cluster.js';
+import { defineMonitoringKinds } from '../support/monitoring-crds.js';
 
 const K8S = resolve(__dirname, '../../k8s');
 const NAMESPACE = `preheat-manifests-${randomBytes(4).toString('hex')}`;
@@ -28,13 +29,17 @@ describeWithCluster('k8s/ on a real API server', () => {
       asAgent(['patch', 'configmap', 'image-preheat-lock', '--type=json', '-p', addKey(key, value)]);
 
     /** An overlay that differs from `folder` in its namespace alone. */
-    async function overlay(name: string, folder: string): Promise<string> {
+    async function overlay(
+      name: string,
+      folder: string,
+      field: 'resources' | 'components' = 'resources',
+    ): Promise<string> {
       const path = join(directory, name);
       await mkdir(path);
       const kustomization = {
         kind: 'Kustomization',
         namespace: NAMESPACE,
-        resources: [relative(path, folder)],
+        [field]: [relative(path, folder)],
       };
       await writeFile(join(path, 'kustomization.yaml'), dumpYaml(kustomization));
       return path;
@@ -76,6 +81,35 @@ describeWithCluster('k8s/ on a real API server', () => {
       );
       const uninstall = await overlay('uninstall', join(K8S, 'uninstall'));
       await expect(admin([...force, uninstall])).resolves.toContain('daemonset.apps/clear-store');
+    });
+
+    it('is accepted with monitoring on top, where the Prometheus operator has defined its kinds', async () => {
+      const undefine = await defineMonitoringKinds();
+      try {
+        const monitoring = await overlay('monitoring', join(K8S, 'overlays/monitoring'), 'components');
+        const applied = (await admin(['apply', '-k', monitoring])).trim().split('\n');
+        expect(applied.toSorted()).toEqual([
+          'configmap/image-preheat-dashboard created',
+          'prometheusrule.monitoring.coreos.com/image-preheat created',
+          'servicemonitor.monitoring.coreos.com/image-preheat created',
+        ]);
+        for (const line of (await admin(['apply', '-k', monitoring])).trim().split('\n'))
+          expect(line).toMatch(/ unchanged$/);
+        await admin(['delete', '-k', monitoring]);
+      } finally {
+        await undefine();
+      }
+    });
+
+    it('is accepted with selinux on top', async () => {
+      const selinux = await overlay('selinux', K8S);
+      const file = join(selinux, 'kustomization.yaml');
+      const component = relative(selinux, join(K8S, 'overlays/selinux'));
+      await appendFile(file, dumpYaml({ components: [component] }));
+      await admin(['apply', '-k', selinux]);
+      const path = 'jsonpath={.spec.template.spec.securityContext.seLinuxOptions}';
+      const options = await admin(['get', 'daemonset', 'image-preheat', '-o', path]);
+      expect(JSON.parse(options)).toEqual({ type: 'spc_t' });
     });
 
     it('lets the agent read and patch the lock, make its key, and read that', async () => {
