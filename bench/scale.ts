@@ -38,7 +38,7 @@ export const QUICK: Scale = {
   largeLayerBytes: 500_000_000,
   pairs: 3,
   servingRounds: 7,
-  sharedImageBytes: 160_000_000,
+  sharedImageBytes: 256_000_000,
   allSharings: false,
   copiedBytes: 8_000_000,
   dockerImageBytes: 200_000_000,

@@ -50,6 +50,7 @@ const SCENARIOS: readonly Scenario[] = [
   {
     name: `a link ${SLOWDOWN} times slower`,
     layers: 1,
+    isExtra: true,
     trouble: {
       meets: 'another node',
       happen: ({ host }) => host.shape(LINK_MEGABITS / SLOWDOWN),

@@ -8,8 +8,8 @@ import { type NodeResult, RunningNode } from './running-node.js';
 
 const START_MS = 60_000;
 const LOOK_MS = 20;
-/** A holder that dies is missed after this long; the others get meanwhile what they have among them. */
-const LOCK_TIMEOUT = '10s';
+/** Longer than any of these runs: a holder that is killed is replaced since nothing answers at its address. */
+const LOCK_TIMEOUT = '60s';
 
 /** Something that happens to one node, which is not waited for any more. */
 export interface Trouble {
