@@ -114,7 +114,7 @@ describeWith('containerd', 'an image tar, imported into containerd', () => {
   let engine: ContainerdEngine;
 
   beforeAll(async () => {
-    engine = await ContainerdEngine.start();
+    engine = await ContainerdEngine.start({ withoutCri: true });
   }, 60_000);
   afterAll(() => engine.stop(), 60_000);
 
