@@ -24,7 +24,14 @@ export interface MirrorSession {
   readonly name: string;
   /** Manifests that the runtime asked for and did not get. */
   readonly missing: ReadonlySet<Digest>;
+  /** Whether the runtime has come with this name at all. */
+  readonly wasAsked: boolean;
   close(): void;
+}
+
+interface Lent {
+  readonly missing: Set<Digest>;
+  wasAsked: boolean;
 }
 
 /**
@@ -34,7 +41,7 @@ export interface MirrorSession {
 @Injectable()
 export class MirrorServer {
   private readonly logger = new Logger(MirrorServer.name);
-  private readonly sessions = new Map<string, Set<Digest>>();
+  private readonly sessions = new Map<string, Lent>();
   private readonly port: number;
   private server: Server | undefined;
 
@@ -77,11 +84,14 @@ export class MirrorServer {
 
   open(root: Digest): MirrorSession {
     const nonce = randomBytes(16).toString('hex');
-    const missing = new Set<Digest>();
-    this.sessions.set(nonce, missing);
+    const lent: Lent = { missing: new Set(), wasAsked: false };
+    this.sessions.set(nonce, lent);
     return {
       name: `127.0.0.1:${this.port}/${LOOPBACK_PREFIX}/${nonce}@${root}`,
-      missing,
+      missing: lent.missing,
+      get wasAsked() {
+        return lent.wasAsked;
+      },
       close: () => void this.sessions.delete(nonce),
     };
   }
@@ -97,20 +107,21 @@ export class MirrorServer {
     const url = URL.parse(request.url ?? '/', 'http://mirror');
     const path = parseDistributionPath(url?.pathname ?? '');
     const readOnly = request.method === 'GET' || request.method === 'HEAD';
-    const missing = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
-    if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !missing)) {
+    const lent = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
+    if (lent) lent.wasAsked = true;
+    if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !lent)) {
       this.responder.refuse(request, response, 404, 'NAME_UNKNOWN', 'nothing is served under this name');
       return;
     }
     await this.responder.respond(request, response, path, {
       limited: false,
       onMissing: (digest) => {
-        if (path.kind === 'manifest') missing?.add(digest);
+        if (path.kind === 'manifest') lent?.missing.add(digest);
       },
     });
   }
 
-  private sessionOf(name: string): Set<Digest> | undefined {
+  private sessionOf(name: string): Lent | undefined {
     const [prefix, nonce = '', ...rest] = name.split('/');
     return prefix === LOOPBACK_PREFIX && rest.length === 0 ? this.sessions.get(nonce) : undefined;
   }
