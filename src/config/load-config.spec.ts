@@ -392,9 +392,8 @@ describe('configWarnings', () => {
     expect(warnings[0]).toBe('PULING_TIMEOUT is not a setting and is ignored; did you mean PULLING_TIMEOUT?');
   });
 
-  it('says that containerd settings are ignored, and what PEER_AUTH=none means', () => {
+  it('says what PEER_AUTH=none means', () => {
     expect(warningsOf({ PIN_IMAGES: 'true' })).toEqual([
-      'PIN_IMAGES is ignored: containerd is not supported by this version yet',
       'PEER_AUTH=none: every local process may download the images of this node',
     ]);
   });

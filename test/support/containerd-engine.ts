@@ -65,6 +65,10 @@ export class ContainerdEngine {
     return this.daemon.pid;
   }
 
+  get isRunning(): boolean {
+    return this.daemon?.running === true;
+  }
+
   /** Where its images are. */
   get root(): string {
     return this.options.root ?? this.path('root');
