@@ -10,9 +10,17 @@ import { largeLayer } from './large-layer.js';
 import { swarmLinks } from './links/swarm-links.js';
 import { FULL, QUICK } from './scale.js';
 import { simulation } from './simulator/simulation.js';
+import { timeToReadyContainerd } from './time-to-ready-containerd.js';
 import { timeToReady } from './time-to-ready.js';
 
-const PARTS: readonly BenchPart[] = [simulation, bytesMoved, swarmLinks, timeToReady, largeLayer];
+const PARTS: readonly BenchPart[] = [
+  simulation,
+  bytesMoved,
+  swarmLinks,
+  timeToReady,
+  timeToReadyContainerd,
+  largeLayer,
+];
 
 /** `npm run bench -- [--quick] [part …]` */
 async function main(): Promise<void> {

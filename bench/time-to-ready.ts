@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { AgentCluster } from '../test/support/agent-cluster.js';
-import type { AgentProcess } from '../test/support/agent-process.js';
 import type { Cleanup } from '../test/support/cleanup.js';
 import { DockerEngine } from '../test/support/docker-engine.js';
 import { DockerRegistry } from '../test/support/docker-registry.js';
@@ -10,12 +9,12 @@ import { pushImage } from '../test/support/push-image.js';
 import type { BenchPart } from './bench-part.js';
 import { pullImage, removeImages } from './engine-images.js';
 import { type Figure, median } from './figure.js';
+import { preheatAgain, timed } from './preheat-again.js';
 import { MIB, type Scale } from './scale.js';
 
 const LAYERS = 8;
 const LAYER_BYTES = 40 * MIB;
 const READY_MS = 300_000;
-const POLL_MS = 20;
 /** Longer than the agent keeps what the runtime told it, so that it sees that the image is gone. */
 const SETTLE_MS = 1_500;
 
@@ -48,7 +47,7 @@ export const timeToReady: BenchPart = {
     for (let pair = 0; pair < pairs; pair += 1) {
       await removeImages(engine);
       await delay(SETTLE_MS);
-      preheats.push(await timed(() => preheat(agent, reference, cluster.authorization)));
+      preheats.push(await timed(() => preheatAgain(agent, reference, cluster.authorization)));
       await removeImages(engine);
       await delay(SETTLE_MS);
       pulls.push(await timed(() => pullImage(engine, reference)));
@@ -65,37 +64,3 @@ export const timeToReady: BenchPart = {
     ];
   },
 };
-
-/** From the request to `ready`: the look at the runtime, the pull from the store, the names. */
-async function preheat(
-  agent: AgentProcess,
-  reference: string,
-  headers: Record<string, string>,
-): Promise<void> {
-  const before = await sinceOf(agent, reference);
-  const answer = await fetch(`${agent.url}/images/preheat`, {
-    method: 'POST',
-    headers: { ...headers, 'content-type': 'application/json' },
-    body: JSON.stringify({ images: [reference] }),
-  });
-  if (answer.status !== 202) throw new Error(`POST /images/preheat: ${answer.status} ${await answer.text()}`);
-  const deadline = performance.now() + READY_MS;
-  for (;;) {
-    const since = await sinceOf(agent, reference);
-    if (since !== undefined && since !== before) return;
-    if (performance.now() > deadline) throw new Error(`${reference} did not become ready again`);
-    await delay(POLL_MS);
-  }
-}
-
-/** When it became ready; undefined while it is not. */
-async function sinceOf(agent: AgentProcess, reference: string): Promise<string | undefined> {
-  const status = (await agent.images()).find(({ image }) => image === reference);
-  return status?.state === 'ready' ? status.since : undefined;
-}
-
-async function timed(work: () => Promise<void>): Promise<number> {
-  const startedMs = performance.now();
-  await work();
-  return performance.now() - startedMs;
-}

@@ -1,9 +1,10 @@
-import { join } from 'node:path';
+import { resolve } from 'node:path';
 
 import { type ServiceClientConstructor, credentials, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-const PROTOS = join(__dirname, '../../src/runtime/containerd/protos');
+/** Below the working directory, as the built agent is: the benchmarks run what was compiled elsewhere. */
+const PROTOS = resolve('src/runtime/containerd/protos');
 
 export interface CriImageStatus {
   readonly id: string;

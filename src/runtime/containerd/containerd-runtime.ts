@@ -93,8 +93,8 @@ export class ContainerdRuntime implements ImageRuntime, RepoDigestRestorer, Imag
       async () => {
         const image = await this.records.find(source, signal);
         if (!image) throw new PreheatFailure('runtime_error', 'containerd has no such image to tag');
-        await this.name(image, digestName(reference, image.target.digest), signal);
-        await this.name(image, target, signal);
+        const names = [digestName(reference, image.target.digest), target];
+        await Promise.all(names.map((name) => this.name(image, name, signal)));
       },
       signal,
       source,
