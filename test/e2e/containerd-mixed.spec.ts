@@ -87,6 +87,12 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
     for (const engine of [classic, modern]) expect(await canCreate(engine, reference)).toBe(true);
   }
 
+  /** containerd removes what it need not keep some time after it may, and at once when a name goes and somebody waits. */
+  async function collectGarbage(reference: string): Promise<void> {
+    await discarding.ctr(['images', 'tag', reference, 'registry.example/other:1']);
+    await discarding.ctr(['images', 'rm', '--sync', 'registry.example/other:1']);
+  }
+
   async function layerBytes(image: BuiltImage): Promise<readonly (number | undefined)[]> {
     const traffic = await registry.blobTraffic();
     return image.images[0]!.layers.map(({ digest }) => traffic.get(digest)?.bytes);
@@ -111,6 +117,7 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
       const [first] = cluster.agents;
       await first!.list(...listed, reference);
       await first!.until(reference, 'ready', READY_MS);
+      await collectGarbage(reference);
       const blobs = await discarding.ctr(['content', 'ls', '--quiet']);
       for (const { digest } of image.images[0]!.layers) expect(blobs).not.toContain(digest);
       await registry.pause();
@@ -144,9 +151,7 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
     async () => {
       const { image, reference } = await push('dropped-before');
       await discarding.cri.pull(reference);
-      // containerd collects what it need not keep when a name goes.
-      await discarding.ctr(['images', 'tag', reference, 'registry.example/other:1']);
-      await discarding.ctr(['images', 'rm', '--sync', 'registry.example/other:1']);
+      await collectGarbage(reference);
       await registry.forget();
       listed.push(reference);
       const [first] = cluster.agents;
