@@ -17,6 +17,11 @@ const MIB = 1024 * 1024;
 const LAYERS = 4;
 const READY_MS = 180_000;
 
+interface PushedImage {
+  readonly image: BuiltImage;
+  readonly reference: string;
+}
+
 const newer = newerDocker();
 const missing = (['containerd', 'dockerd', 'docker-registry', 'curl'] as const).flatMap(
   (engine) => missingEngine(engine) ?? [],
@@ -34,6 +39,9 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
   let modern: DockerEngine;
   let cluster: AgentCluster;
   const listed: string[] = [];
+  /** On one node before its agent. */
+  let pulled: PushedImage;
+  let dropped: PushedImage;
 
   beforeAll(async () => {
     registry = await cleanup.track(DockerRegistry.start(), (started) => started.stop());
@@ -57,12 +65,17 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
       ]),
       (started) => started.dispose(),
     );
+    pulled = await push('pulled-before');
+    await keeping.cri.pull(pulled.reference);
+    dropped = await push('dropped-before');
+    await discarding.cri.pull(dropped.reference);
+    await collectGarbage(dropped.reference);
     cluster.start();
   }, READY_MS);
 
   afterAll(() => cleanup.run(), 60_000);
 
-  async function push(name: string): Promise<{ readonly image: BuiltImage; readonly reference: string }> {
+  async function push(name: string): Promise<PushedImage> {
     const layers = Array.from({ length: LAYERS }, (_, index) => ({
       seed: `${name}-${index}`,
       sizeBytes: 8 * MIB,
@@ -132,8 +145,7 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
   it(
     "have it from a containerd's own blobs where no store has it, and no layer leaves the registry",
     async () => {
-      const { image, reference } = await push('pulled-before');
-      await keeping.cri.pull(reference);
+      const { image, reference } = pulled;
       await registry.forget();
       listed.push(reference);
       const [, second] = cluster.agents;
@@ -149,9 +161,7 @@ describeUnless(missing[0], 'Two containerd nodes and a Docker node of each image
   it(
     'have it from the registry, once, where the only runtime with it has dropped its layers',
     async () => {
-      const { image, reference } = await push('dropped-before');
-      await discarding.cri.pull(reference);
-      await collectGarbage(reference);
+      const { image, reference } = dropped;
       await registry.forget();
       listed.push(reference);
       const [first] = cluster.agents;
