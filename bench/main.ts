@@ -14,6 +14,7 @@ import { swarmLinks } from './links/swarm-links.js';
 import { ProcessorTime } from './processor-time.js';
 import { FULL, QUICK, type Scale } from './scale.js';
 import { simulation } from './simulator/simulation.js';
+import { timeToReadyContainerd } from './time-to-ready-containerd.js';
 import { timeToReady } from './time-to-ready.js';
 
 const PARTS: readonly BenchPart[] = [
@@ -22,6 +23,7 @@ const PARTS: readonly BenchPart[] = [
   swarmLinks,
   dockerLinks,
   timeToReady,
+  timeToReadyContainerd,
   largeLayer,
 ];
 

@@ -75,13 +75,18 @@ export interface AppConfig {
   };
   readonly runtime: {
     /** Undefined: the first whose socket answers. */
-    readonly kind?: 'docker' | 'directory';
+    readonly kind?: 'docker' | 'containerd' | 'directory';
     readonly directory: string;
     readonly restoreRepoDigests: 'auto' | 'always' | 'never';
     /** Docker's own variables, `DOCKER_HOST` among them, as dockerode wants to see them. */
     readonly dockerHost: string;
     readonly dockerCertPath?: string;
     readonly dockerTlsVerify: boolean;
+    /** Sockets where containerd is looked for, in this order. */
+    readonly containerdSockets: readonly string[];
+    readonly containerdNamespace: string;
+    /** Listed images are kept from kubelet's garbage collection. */
+    readonly pinImages: boolean;
   };
   readonly store: {
     readonly directory: string;

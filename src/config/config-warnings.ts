@@ -2,16 +2,12 @@ import type { AppConfig } from './app-config.js';
 import { spellingsOf, VARIABLE_NAMES } from './environment-variables.js';
 import { isLoopback } from './setting-type.js';
 
-/** Settings of a later version that do no harm when they are passed over. */
-const LATER = ['CONTAINERD_ADDRESS', 'CONTAINERD_NAMESPACE', 'PIN_IMAGES'];
 /** Shorter names are too near to everything. */
 const SHORTEST_NAME = 6;
 
 /** What the operator should know about a configuration that can be used; each is for one line of the log. */
 export function configWarnings(env: NodeJS.ProcessEnv, config: AppConfig): string[] {
-  const warnings = LATER.filter((name) => env[name]).map(
-    (name) => `${name} is ignored: containerd is not supported by this version yet`,
-  );
+  const warnings: string[] = [];
   for (const name of Object.keys(env)) {
     const meant = isOurs(name) ? undefined : VARIABLE_NAMES.find((ours) => isTypoOf(name, ours));
     if (meant !== undefined)
@@ -31,7 +27,7 @@ export function configWarnings(env: NodeJS.ProcessEnv, config: AppConfig): strin
 }
 
 function isOurs(name: string): boolean {
-  return VARIABLE_NAMES.some((ours) => spellingsOf(ours).includes(name)) || LATER.includes(name);
+  return VARIABLE_NAMES.some((ours) => spellingsOf(ours).includes(name));
 }
 
 function isTypoOf(name: string, ours: string): boolean {

@@ -14,7 +14,7 @@ export const SETTING = {
   lockBackend: types.oneOf(['kubernetes', 'file', 'memory']),
   discovery: types.oneOf(['dns', 'static']),
   peerAuth: types.oneOf(['key', 'none']),
-  runtime: types.oneOf(['docker', 'directory'], ' (containerd is not supported by this version yet)'),
+  runtime: types.oneOf(['docker', 'containerd', 'directory']),
   restoreRepoDigests: types.oneOf(['auto', 'always', 'never']),
   logLevel: types.oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
 };
@@ -126,6 +126,15 @@ export class EnvironmentVariables {
 
   @IsSetting(types.path)
   RUNTIME_DIR?: string;
+
+  @IsSetting(types.socketPath)
+  CONTAINERD_ADDRESS?: string;
+
+  @IsSetting(types.containerdNamespace)
+  CONTAINERD_NAMESPACE?: string;
+
+  @IsSetting(types.flag)
+  PIN_IMAGES?: string;
 
   @IsSetting(SETTING.restoreRepoDigests)
   RESTORE_REPO_DIGESTS?: string;

@@ -71,6 +71,9 @@ describe('loadConfig', () => {
         restoreRepoDigests: 'auto',
         dockerHost: 'unix:///var/run/docker.sock',
         dockerTlsVerify: false,
+        containerdSockets: ['/run/containerd/containerd.sock', '/run/k3s/containerd/containerd.sock'],
+        containerdNamespace: 'k8s.io',
+        pinImages: false,
       },
       store: { directory: '/var/lib/image-preheat', minFree: { fraction: 0.2 } },
       registry: {
@@ -137,6 +140,9 @@ describe('loadConfig', () => {
       RESTORE_REPO_DIGESTS: 'never',
       DOCKER_HOST: 'tcp://192.0.2.9:2376',
       DOCKER_TLS_VERIFY: '1',
+      CONTAINERD_ADDRESS: 'unix:///ctd/sock',
+      CONTAINERD_NAMESPACE: 'my.images',
+      PIN_IMAGES: 'true',
       STORE_DIR: '/store',
       STORE_MAX_SIZE: '500*1024*1024',
       MIN_FREE_DISK: '2GiB',
@@ -196,6 +202,9 @@ describe('loadConfig', () => {
         dockerHost: 'tcp://192.0.2.9:2376',
         dockerTlsVerify: true,
         dockerCertPath: '/home/me/.docker',
+        containerdSockets: ['/ctd/sock'],
+        containerdNamespace: 'my.images',
+        pinImages: true,
       },
       store: { directory: '/store', maxSizeBytes: 524_288_000, minFree: { bytes: 2_147_483_648 } },
       registry: {
@@ -222,7 +231,7 @@ describe('loadConfig', () => {
       PORT: '99999',
       INTERVAL: 'soon',
       MIN_FREE_DISK: '120%',
-      RUNTIME: 'containerd',
+      RUNTIME: 'podman',
       LOCK_BACKEND: 'file',
       PEERS: 'node-2',
     });
@@ -232,7 +241,7 @@ describe('loadConfig', () => {
       '  PORT: received "99999"; accepted: a whole number from 1 to 65535',
       '  INTERVAL: received "soon"; accepted: a duration such as 5m, 1m30s or 250ms, from 100ms to 24 days (576h)',
       '  PEERS: received "node-2"; accepted: host:port,host:port with ports from 1 to 65535; IPv6 as [address]:port',
-      '  RUNTIME: received "containerd"; accepted: docker, directory (containerd is not supported by this version yet)',
+      '  RUNTIME: received "podman"; accepted: docker, containerd, directory',
       '  MIN_FREE_DISK: received "120%"; accepted: a size such as 10GiB, or a percentage such as 20% below 100%; 0 for no limit',
       '  LOCK_FILE: not set; accepted: the path of the file that the agents of this host share (needed with LOCK_BACKEND=file)',
     ]);
@@ -266,6 +275,9 @@ describe('loadConfig', () => {
     ['READ_AUTH', ['1', 'yes', 'TRUE']],
     ['ALLOWED_REGISTRIES', ['https://x', 'a/b', 'x:99999', 'a b']],
     ['RUNTIME', ['podman']],
+    ['CONTAINERD_ADDRESS', ['containerd.sock', 'tcp://192.0.2.1:1', 'unix://sock']],
+    ['CONTAINERD_NAMESPACE', ['a b', '-a', 'a..b', 'a'.repeat(77)]],
+    ['PIN_IMAGES', ['1', 'always']],
     ['DOCKER_HOST', ['docker.sock', 'unix://docker.sock', 'ssh://x', 'tcp://']],
     ['HTTPS_PROXY', ['socks5://x:1', 'http://', 'a b']],
     ['LOG_LEVEL', ['verbose', 'INFO']],
@@ -380,9 +392,8 @@ describe('configWarnings', () => {
     expect(warnings[0]).toBe('PULING_TIMEOUT is not a setting and is ignored; did you mean PULLING_TIMEOUT?');
   });
 
-  it('says that containerd settings are ignored, and what PEER_AUTH=none means', () => {
+  it('says what PEER_AUTH=none means', () => {
     expect(warningsOf({ PIN_IMAGES: 'true' })).toEqual([
-      'PIN_IMAGES is ignored: containerd is not supported by this version yet',
       'PEER_AUTH=none: every local process may download the images of this node',
     ]);
   });

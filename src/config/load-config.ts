@@ -10,6 +10,11 @@ import * as types from './setting-type.js';
 const MIB = 1024 * 1024;
 const MINUTE_MS = 60_000;
 const NO_HOSTS: readonly string[] = [];
+/** The packages' own, and the one of k3s and RKE2. */
+const CONTAINERD_SOCKETS: readonly string[] = [
+  '/run/containerd/containerd.sock',
+  '/run/k3s/containerd/containerd.sock',
+];
 const NO_PEERS: readonly HostPort[] = [];
 
 /**
@@ -38,6 +43,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, facts: HostFacts): AppConfig 
     optionalPath('DOCKER_CERT_PATH') ?? (dockerTlsVerify ? dockerConfigDirectory : undefined);
   const maxSizeBytes = reader.read('STORE_MAX_SIZE', types.size);
   const runtimeKind = reader.read('RUNTIME', SETTING.runtime);
+  const containerdSocket = reader.read('CONTAINERD_ADDRESS', types.socketPath);
   const network = resolveNetwork(reader, facts, inCluster);
   const access = {
     ...network.access,
@@ -96,6 +102,9 @@ export function loadConfig(env: NodeJS.ProcessEnv, facts: HostFacts): AppConfig 
       restoreRepoDigests: reader.read('RESTORE_REPO_DIGESTS', SETTING.restoreRepoDigests) ?? 'auto',
       dockerHost: reader.read('DOCKER_HOST', types.dockerHost) ?? 'unix:///var/run/docker.sock',
       dockerTlsVerify,
+      containerdSockets: containerdSocket === undefined ? CONTAINERD_SOCKETS : [containerdSocket],
+      containerdNamespace: reader.read('CONTAINERD_NAMESPACE', types.containerdNamespace) ?? 'k8s.io',
+      pinImages: reader.read('PIN_IMAGES', types.flag) ?? false,
       ...(dockerCertPath === undefined ? {} : { dockerCertPath }),
     },
     store: {

@@ -146,6 +146,21 @@ export const dockerHost = pattern(
   },
 );
 
+/** A unix socket's path; some tools write it as a URL. */
+export const socketPath: SettingType<string> = {
+  accepted: 'the absolute path of a unix socket, or unix:///path',
+  parse(text) {
+    const path = text.replace(/^unix:\/\//, '');
+    if (!path.startsWith('/')) throw new RangeError(text);
+    return path;
+  },
+};
+
+export const containerdNamespace = pattern(
+  'a namespace of containerd: letters and digits, single ".", "_" and "-" between them, at most 76',
+  (text) => text.length <= 76 && /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(text),
+);
+
 /** A proxy's URL; like other tools, `host:port` alone means plain HTTP to the proxy. */
 export const proxyUrl: SettingType<string> = {
   accepted: 'the URL of an HTTP proxy: http://host:port, https://host:port or host:port',

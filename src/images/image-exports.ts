@@ -11,8 +11,8 @@ import { BlobStore } from '../store/blob-store.js';
 import { ImageCatalog } from '../store/image-catalog.js';
 import { StoreSpace } from '../store/store-space.js';
 import { RuntimeExporter } from './runtime-exporter.js';
-import { imageTar, imageTarSize } from './tar/image-tar.js';
-import { planImageTar } from './tar/image-tar-plan.js';
+import { imageTar, imageTarSize } from '../common/tar/image-tar.js';
+import { planImageTar } from '../common/tar/image-tar-plan.js';
 
 /** An image that can be exported. Nothing is read before it is opened. */
 export interface ImageExport {

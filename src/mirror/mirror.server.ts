@@ -25,6 +25,7 @@ export type AwaitBlob = (digest: Digest, signal: AbortSignal) => Promise<void>;
 interface Lent {
   readonly missing: Set<Digest>;
   readonly awaitBlob: AwaitBlob | undefined;
+  wasAsked: boolean;
 }
 
 /** One pull in flight: the runtime may read the store under this name, and nobody else knows the name. */
@@ -33,6 +34,8 @@ export interface MirrorSession {
   readonly name: string;
   /** Manifests that the runtime asked for and did not get. */
   readonly missing: ReadonlySet<Digest>;
+  /** Whether the runtime has come with this name at all. */
+  readonly wasAsked: boolean;
   close(): void;
 }
 
@@ -87,11 +90,14 @@ export class MirrorServer {
   /** @param awaitBlob for a pull of an image that is still arriving: awaited before a blob is looked for */
   open(root: Digest, awaitBlob?: AwaitBlob): MirrorSession {
     const nonce = randomBytes(16).toString('hex');
-    const missing = new Set<Digest>();
-    this.sessions.set(nonce, { missing, awaitBlob });
+    const lent: Lent = { missing: new Set(), awaitBlob, wasAsked: false };
+    this.sessions.set(nonce, lent);
     return {
       name: `127.0.0.1:${this.port}/${LOOPBACK_PREFIX}/${nonce}@${root}`,
-      missing,
+      missing: lent.missing,
+      get wasAsked() {
+        return lent.wasAsked;
+      },
       close: () => void this.sessions.delete(nonce),
     };
   }
@@ -108,6 +114,7 @@ export class MirrorServer {
     const path = parseDistributionPath(url?.pathname ?? '');
     const readOnly = request.method === 'GET' || request.method === 'HEAD';
     const lent = path && path.kind !== 'base' ? this.sessionOf(path.name) : undefined;
+    if (lent) lent.wasAsked = true;
     if (!path || !readOnly || path.kind === 'tag' || (path.kind !== 'base' && !lent)) {
       this.responder.refuse(request, response, 404, 'NAME_UNKNOWN', 'nothing is served under this name');
       return;

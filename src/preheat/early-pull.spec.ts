@@ -31,7 +31,12 @@ describe('EarlyPull', () => {
     const mirror: Pick<MirrorServer, 'open'> = {
       open: (_root, wait) => {
         if (wait) awaitBlob = wait;
-        return { name: NAME, missing: new Set<Digest>(), close: () => void ended.push('name') };
+        return {
+          name: NAME,
+          missing: new Set<Digest>(),
+          wasAsked: true,
+          close: () => void ended.push('name'),
+        };
       },
     };
     const runtime = {

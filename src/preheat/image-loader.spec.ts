@@ -1,6 +1,7 @@
 import { wantedImage } from '../../test/support/wanted-image.js';
 import type { AppConfig } from '../config/app-config.js';
 import { digestOf } from '../domain/digest.js';
+import { PreheatFailure } from '../domain/errors.js';
 import type { MirrorServer } from '../mirror/mirror.server.js';
 import type { ImageRuntime } from '../runtime/image-runtime.js';
 import type { RepoDigestRestorer } from '../runtime/repo-digest-restorer.js';
@@ -20,12 +21,14 @@ describe('ImageLoader', () => {
   let calls: string[];
   let missing: Set<typeof ROOT>;
   let pull: () => Promise<void>;
+  let wasAsked: boolean;
   let openSessions: number;
 
   beforeEach(() => {
     calls = [];
     missing = new Set();
     pull = () => Promise.resolve();
+    wasAsked = true;
     openSessions = 0;
   });
 
@@ -54,7 +57,7 @@ describe('ImageLoader', () => {
     const mirror: Partial<MirrorServer> = {
       open: () => {
         openSessions += 1;
-        return { name: LOOPBACK, missing, close: () => (openSessions -= 1) };
+        return { name: LOOPBACK, missing, wasAsked, close: () => (openSessions -= 1) };
       },
     };
     const config = { runtime: { restoreRepoDigests: restoring } };
@@ -133,4 +136,19 @@ describe('ImageLoader', () => {
     await expect(load(TAG)).rejects.toThrow('no space');
     expect(calls).toEqual([`pull ${LOOPBACK}`]);
   });
+
+  it.each([
+    ['runtime_error', /did not come to the agent's mirror .*; it says: not found/],
+    ['runtime_unreachable', /^not found$/],
+  ] as const)(
+    'says of a pull that never came to the mirror where it may have gone: %s',
+    async (reason, message) => {
+      wasAsked = false;
+      pull = () => Promise.reject(new PreheatFailure(reason, 'not found'));
+      await expect(load(TAG)).rejects.toMatchObject({
+        reason,
+        message: expect.stringMatching(message) as string,
+      });
+    },
+  );
 });

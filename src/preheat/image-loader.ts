@@ -2,8 +2,9 @@ import { Inject, Injectable } from '@nestjs/common';
 
 import { AppConfig } from '../config/app-config.js';
 import type { Digest } from '../domain/digest.js';
+import { messageOf, PreheatFailure, reasonOf } from '../domain/errors.js';
 import { digestName } from '../domain/image-reference.js';
-import { MirrorServer } from '../mirror/mirror.server.js';
+import { MirrorServer, type MirrorSession } from '../mirror/mirror.server.js';
 import { ImageRuntime } from '../runtime/image-runtime.js';
 import { RepoDigestRestorer } from '../runtime/repo-digest-restorer.js';
 import { unnamedMessage } from './unnamed-message.js';
@@ -65,7 +66,7 @@ export class ImageLoader {
       return await this.loaded(wanted, session.name, source, signal);
     } catch (cause) {
       signal.throwIfAborted();
-      if (session.missing.size === 0) throw cause;
+      if (session.missing.size === 0) throw diverted(cause, session);
       return { kind: 'incomplete', missing: [...session.missing], cause };
     } finally {
       session.close();
@@ -101,4 +102,15 @@ export class ImageLoader {
     await this.runtime.untag(loopbackName, signal);
     return this.restoring !== 'always' || this.restorer.restoreLocally(digestName(reference, digest), signal);
   }
+}
+
+/** A pull that never came to our mirror went somewhere else, and what is said there is no explanation. */
+function diverted(cause: unknown, { wasAsked }: MirrorSession): unknown {
+  if (wasAsked || reasonOf(cause, 'runtime_error') !== 'runtime_error') return cause;
+  return new PreheatFailure(
+    'runtime_error',
+    "the runtime did not come to the agent's mirror on 127.0.0.1: a setting sends its pulls elsewhere (for containerd a " +
+      `certs.d/_default/hosts.toml), or the agent is not in the network of the host; it says: ${messageOf(cause)}`,
+    { cause },
+  );
 }

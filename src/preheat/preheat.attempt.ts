@@ -5,6 +5,7 @@ import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
 import { ImagePreheater } from './image.preheater.js';
 import type { ImageSession } from './image-session.js';
 import { ImageSessions } from './image-sessions.js';
+import { PinnedImages } from './pinned-images.js';
 import { RuntimeInventory } from './runtime-inventory.js';
 import { StatusStore } from './status.store.js';
 import { keyOf, type WantedImage } from './wanted-image.js';
@@ -18,6 +19,7 @@ export class PreheatAttempt {
     private readonly inventory: RuntimeInventory,
     private readonly status: StatusStore,
     private readonly metrics: PreheatMetrics,
+    private readonly pinned: PinnedImages,
   ) {}
 
   /**
@@ -36,6 +38,7 @@ export class PreheatAttempt {
       );
       this.inventory.invalidate();
       this.succeed(session, message);
+      await this.pinned.add(wanted, signal);
       return message;
     } catch (error) {
       if (!signal.aborted) this.metrics.preheatFailed(wanted.image, session.progress.source);

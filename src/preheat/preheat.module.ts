@@ -16,12 +16,14 @@ import { HolderRun } from './holder-run.js';
 import { ImageLoader } from './image-loader.js';
 import { ImagePreheater } from './image.preheater.js';
 import { ImageSessions } from './image-sessions.js';
+import { PinnedImages } from './pinned-images.js';
 import { PreheatAttempt } from './preheat.attempt.js';
 import { PreheatRunner } from './preheat.runner.js';
 import { PreheatScheduler } from './preheat.scheduler.js';
 import { PreheatService } from './preheat.service.js';
 import { ReadyImages } from './ready-images.js';
 import { RuntimeInventory } from './runtime-inventory.js';
+import { RuntimeNames } from './runtime-names.js';
 import { Slots } from './slots.js';
 import { StatusStore } from './status.store.js';
 import { Upkeep } from './upkeep.js';
@@ -47,12 +49,14 @@ import { WantedImages } from './wanted-images.js';
     ImageLoader,
     ImagePreheater,
     ImageSessions,
+    PinnedImages,
     PreheatAttempt,
     PreheatRunner,
     PreheatScheduler,
     PreheatService,
     ReadyImages,
     RuntimeInventory,
+    RuntimeNames,
     Slots,
     StatusStore,
     Upkeep,

@@ -3,22 +3,20 @@ import { Injectable, Logger } from '@nestjs/common';
 import { messageOf } from '../domain/errors.js';
 import { LockService } from '../lock/lock.service.js';
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
-import { MirrorServer } from '../mirror/mirror.server.js';
 import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
-import { LoopbackNames } from '../runtime/loopback-names.js';
 import { StoreSpace } from '../store/store-space.js';
+import { RuntimeNames } from './runtime-names.js';
 import { keyOf } from './wanted-image.js';
 import { WantedImages } from './wanted-images.js';
 
-/** What is put in order at every check: left-over names, and records that nobody needs; and how big the store is. */
+/** What is put in order at every check: the runtime's names, and records that nobody needs; and how big the store is. */
 @Injectable()
 export class Upkeep {
   private readonly logger = new Logger(Upkeep.name);
 
   constructor(
     private readonly wanted: WantedImages,
-    private readonly loopbackNames: LoopbackNames,
-    private readonly mirror: MirrorServer,
+    private readonly names: RuntimeNames,
     private readonly lock: LockService,
     private readonly space: StoreSpace,
     private readonly metrics: PreheatMetrics,
@@ -31,13 +29,13 @@ export class Upkeep {
 
   /** Takes left-over names of pulls away, where the image has another one. */
   async sweepNames(signal: AbortSignal): Promise<void> {
-    await this.loopbackNames.sweep((name) => this.mirror.isInUse(name), signal);
+    await this.names.sweep(signal);
   }
 
   async tidy(snapshot: RuntimeSnapshot, signal: AbortSignal): Promise<void> {
     try {
       this.metrics.storeBytes(await this.space.usedBytes());
-      if (this.loopbackNames.in(snapshot).length > 0) await this.sweepNames(signal);
+      await this.names.tidy(snapshot, signal);
       await this.lock.prune(this.wanted.all().map(keyOf), signal);
     } catch (error) {
       signal.throwIfAborted();

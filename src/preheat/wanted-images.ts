@@ -69,6 +69,11 @@ export class WantedImages {
     this.index = undefined;
   }
 
+  /** By the list, and not by a request alone. */
+  isListed(wanted: WantedImage): boolean {
+    return this.current().listed.has(idOf(wanted));
+  }
+
   /** The image is ready: if it is wanted by request alone, that was it. */
   fulfil(wanted: WantedImage): void {
     const request = this.requests.get(idOf(wanted));
@@ -77,8 +82,7 @@ export class WantedImages {
 
   /** Whether the image was ready before, and nobody wants it to be so again. */
   isFulfilled(wanted: WantedImage): boolean {
-    const id = idOf(wanted);
-    return !this.current().listed.has(id) && this.requests.get(id)?.fulfilled === true;
+    return !this.isListed(wanted) && this.requests.get(idOf(wanted))?.fulfilled === true;
   }
 
   /** Forgets a request. */

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 
 import { messageOf, PreheatFailure } from '../domain/errors.js';
+import type { ImagePinner } from './image-pinner.js';
 import type { ImageRuntime, RuntimeSnapshot } from './image-runtime.js';
 import type { RepoDigestRestorer } from './repo-digest-restorer.js';
 
@@ -10,7 +11,7 @@ export interface RuntimeCandidate {
   readonly kind: string;
   /** Where it is looked for. */
   readonly address: string;
-  readonly runtime: ImageRuntime & RepoDigestRestorer;
+  readonly runtime: ImageRuntime & RepoDigestRestorer & ImagePinner;
   /** Resolves when it answers. */
   ping(signal: AbortSignal): Promise<void>;
 }
@@ -19,7 +20,7 @@ export interface RuntimeCandidate {
  * The first of several runtimes that answers, looked for when one is needed and again until one does: an agent may start
  * before its runtime. The one found stays for the life of the process; when it goes down, another is not taken in its place.
  */
-export class DetectedRuntime implements ImageRuntime, RepoDigestRestorer {
+export class DetectedRuntime implements ImageRuntime, RepoDigestRestorer, ImagePinner {
   private found: RuntimeCandidate | undefined;
 
   /** @param candidates in order of preference */
@@ -53,7 +54,15 @@ export class DetectedRuntime implements ImageRuntime, RepoDigestRestorer {
     await (await this.detect(signal)).restore(name, signal);
   }
 
-  private async detect(signal: AbortSignal): Promise<ImageRuntime & RepoDigestRestorer> {
+  async pin(names: Iterable<string>, signal: AbortSignal): Promise<void> {
+    await (await this.detect(signal)).pin(names, signal);
+  }
+
+  async unpinAllBut(names: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    await (await this.detect(signal)).unpinAllBut(names, signal);
+  }
+
+  private async detect(signal: AbortSignal): Promise<RuntimeCandidate['runtime']> {
     if (this.found) return this.found.runtime;
     const tried: string[] = [];
     for (const candidate of this.candidates) {
@@ -68,7 +77,7 @@ export class DetectedRuntime implements ImageRuntime, RepoDigestRestorer {
     }
     throw new PreheatFailure(
       'runtime_unreachable',
-      `no container runtime answers; tried ${tried.join('; ')}. Set RUNTIME if it is another`,
+      `no container runtime answers; tried ${tried.join('; ')}. Set RUNTIME, DOCKER_HOST or CONTAINERD_ADDRESS if it is elsewhere`,
     );
   }
 }

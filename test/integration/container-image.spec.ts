@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -69,6 +69,41 @@ describe('what the Dockerfile puts into /app', () => {
     expect(stderr).toMatch(/PORT.*99999/);
     expect(stderr).toMatch(/INTERVAL.*soon/);
   });
+
+  it(
+    "has containerd's protocols with it",
+    async () => {
+      const [port, mirrorPort] = [await freePort(), await freePort()];
+      const list = join(app, 'containerd.list');
+      writeFileSync(list, 'registry.example/team/app:1\n');
+      const agent = ChildDaemon.start({
+        command: process.execPath,
+        args: [join(app, 'dist/main.js')],
+        outFile: join(app, 'out.log'),
+        errFile: join(app, 'err.log'),
+        env: {
+          PORT: String(port),
+          MIRROR_PORT: String(mirrorPort),
+          RUNTIME: 'containerd',
+          CONTAINERD_ADDRESS: join(app, 'containerd.sock'),
+          STORE_DIR: join(app, 'store'),
+          IMAGE_LIST_PATH: list,
+          MOUNT_DIR: join(app, 'archives'),
+        },
+      });
+      try {
+        const probe = async (): Promise<void> => {
+          const { body } = await request(`http://127.0.0.1:${port}/images`);
+          const { images } = (await body.json()) as { images: { state: string; message?: string }[] };
+          expect(images[0]?.message).toContain('cannot be asked: connect ENOENT');
+        };
+        await agent.ready(probe, TIMEOUT_MS / 2);
+      } finally {
+        await agent.stop();
+      }
+    },
+    TIMEOUT_MS,
+  );
 
   it(
     'serves its API without a single development dependency, and ends on SIGTERM',

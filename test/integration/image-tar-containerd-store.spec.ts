@@ -3,8 +3,8 @@ import { text } from 'node:stream/consumers';
 
 import type { Digest } from '../../src/domain/digest.js';
 import { type Platform, platformOfProcess } from '../../src/domain/platform.js';
-import { imageTar } from '../../src/images/tar/image-tar.js';
-import { planImageTar } from '../../src/images/tar/image-tar-plan.js';
+import { imageTar } from '../../src/common/tar/image-tar.js';
+import { planImageTar } from '../../src/common/tar/image-tar-plan.js';
 import { DockerEngine } from '../support/docker-engine.js';
 import { DockerRegistry } from '../support/docker-registry.js';
 import { describeUnless } from '../support/engines.js';

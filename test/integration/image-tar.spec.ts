@@ -10,8 +10,8 @@ import { promisify } from 'node:util';
 
 import { type Digest, hexOf } from '../../src/domain/digest.js';
 import { type Platform, platformOfProcess } from '../../src/domain/platform.js';
-import { imageTar, imageTarSize } from '../../src/images/tar/image-tar.js';
-import { planImageTar } from '../../src/images/tar/image-tar-plan.js';
+import { imageTar, imageTarSize } from '../../src/common/tar/image-tar.js';
+import { planImageTar } from '../../src/common/tar/image-tar-plan.js';
 import { ContainerdEngine } from '../support/containerd-engine.js';
 import { DockerEngine } from '../support/docker-engine.js';
 import { DockerRegistry } from '../support/docker-registry.js';
@@ -114,7 +114,7 @@ describeWith('containerd', 'an image tar, imported into containerd', () => {
   let engine: ContainerdEngine;
 
   beforeAll(async () => {
-    engine = await ContainerdEngine.start();
+    engine = await ContainerdEngine.start({ withoutCri: true });
   }, 60_000);
   afterAll(() => engine.stop(), 60_000);
 

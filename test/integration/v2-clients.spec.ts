@@ -215,7 +215,7 @@ describeWith(['docker-registry', 'skopeo'], 'The /v2 API of an agent', () => {
     let engine: ContainerdEngine;
 
     beforeAll(async () => {
-      engine = await started.track(ContainerdEngine.start(), (it) => it.stop());
+      engine = await started.track(ContainerdEngine.start({ withoutCri: true }), (it) => it.stop());
     }, SETUP_MS);
     afterAll(() => started.run(), 60_000);
 

@@ -1,3 +1,5 @@
+import { createReadStream } from 'node:fs';
+
 import type { ImageInspectInfo } from 'dockerode';
 
 import type { DockerEngine } from './docker-engine.js';
@@ -29,4 +31,12 @@ export async function canCreate(engine: DockerEngine, name: string): Promise<boo
   const container = await engine.client.createContainer({ Image: name, Cmd: ['/none'] });
   await container.remove();
   return true;
+}
+
+/** `docker load`. */
+export async function loadImage({ client }: DockerEngine, file: string): Promise<void> {
+  const stream = await client.loadImage(createReadStream(file));
+  await new Promise<void>((resolve, reject) => {
+    client.modem.followProgress(stream, (error: Error | null) => (error ? reject(error) : resolve()));
+  });
 }

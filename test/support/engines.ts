@@ -46,9 +46,22 @@ export function describeUnless(missing: string | undefined, name: string, suite:
       });
     });
   } else {
-    process.stderr.write(`\n*** SKIPPED: "${name}": ${missing} ***\n\n`);
-    describe.skip(name, suite);
+    skipLoudly(missing, name, suite);
   }
+}
+
+/**
+ * `describe`, where a version of an engine that no release of Debian has can be fetched and runs; else skipped with a loud
+ * line, also in CI.
+ */
+export function describeWherePossible(missing: string | undefined, name: string, suite: () => void): void {
+  if (missing === undefined) describe(name, suite);
+  else skipLoudly(missing, name, suite);
+}
+
+function skipLoudly(missing: string, name: string, suite: () => void): void {
+  process.stderr.write(`\n*** SKIPPED: "${name}": ${missing} ***\n\n`);
+  describe.skip(name, suite);
 }
 
 function findProgram(name: string): string | undefined {

@@ -82,7 +82,7 @@ function findKubectl(): Kubectl {
 }
 
 function fetchKubectl(): Kubectl {
-  const found = newerPrograms({ packages: ['kubectl'], programs: ['kubectl'] });
+  const found = newerPrograms({ suite: 'trixie', packages: ['kubectl'], programs: ['kubectl'] });
   return 'missing' in found
     ? { missing: `no kubectl 1.${OLDEST_MINOR} or newer on PATH: ${found.missing}` }
     : { program: join(found.binDirectory, 'kubectl') };

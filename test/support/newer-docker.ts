@@ -10,6 +10,7 @@ export function newerDocker(): NewerPrograms {
   const missing = missingEngine('dockerd');
   if (missing !== undefined) return { missing };
   return newerPrograms({
+    suite: 'trixie',
     packages: ['docker.io', 'containerd', 'runc'],
     programs: ['dockerd', 'docker-proxy', 'docker-init', 'containerd', 'containerd-shim-runc-v2', 'runc'],
   });

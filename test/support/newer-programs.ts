@@ -14,11 +14,11 @@ import { join } from 'node:path';
 
 import { missingEngine } from './engines.js';
 
-/** The Debian release that the programs come from: newer than the oldest one that the tests run on. */
-const SUITE = 'trixie';
 const FETCH_TIMEOUT_MS = 120_000;
 
 export interface ProgramsWanted {
+  /** The Debian release that they come from: newer than the oldest one that the tests run on. */
+  readonly suite: 'trixie' | 'sid';
   /** Those that hold the programs, the one that the cache is named after first. Dependencies are not followed. */
   readonly packages: readonly [string, ...string[]];
   /** What to put on PATH, of `/usr/bin` and `/usr/sbin`. */
@@ -36,21 +36,23 @@ export function newerPrograms(wanted: ProgramsWanted): NewerPrograms {
   const missing = missingEngine('apt-get');
   if (missing !== undefined) return { missing };
   const caches = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  const cache = join(caches, 'image-preheat', `${SUITE}-${wanted.packages[0]}`);
+  const cache = join(caches, 'image-preheat', `${wanted.suite}-${wanted.packages[0]}`);
   if (!existsSync(cache)) {
     try {
       fetchInto(cache, wanted);
     } catch (error) {
-      return { missing: `${wanted.packages.join(', ')} of ${SUITE} cannot be fetched: ${String(error)}` };
+      return {
+        missing: `${wanted.packages.join(', ')} of ${wanted.suite} cannot be fetched: ${String(error)}`,
+      };
     }
   }
   return { binDirectory: join(cache, 'bin') };
 }
 
-function fetchInto(cache: string, { packages, programs }: ProgramsWanted): void {
+function fetchInto(cache: string, { suite, packages, programs }: ProgramsWanted): void {
   const directory = mkdtempSync(join(tmpdir(), 'deb-'));
   try {
-    const options = aptOptions(directory);
+    const options = aptOptions(directory, suite);
     run(directory, 'apt-get', [...options, 'update', '-qq']);
     run(directory, 'apt-get', [...options, 'download', '-qq', ...packages]);
     const root = join(directory, 'root');
@@ -69,7 +71,7 @@ function fetchInto(cache: string, { packages, programs }: ProgramsWanted): void 
  * Lists and cache of their own, so that the machine's apt stays as it is, and none of its packages: what it has
  * installed from elsewhere would count as newer than what the suite has.
  */
-function aptOptions(directory: string): string[] {
+function aptOptions(directory: string, suite: string): string[] {
   const source = join(directory, 'debian.sources');
   for (const folder of ['lists/partial', 'cache/archives/partial'])
     mkdirSync(join(directory, folder), { recursive: true });
@@ -77,7 +79,7 @@ function aptOptions(directory: string): string[] {
   writeFileSync(status, '');
   writeFileSync(
     source,
-    `Types: deb\nURIs: ${debianUri(directory)}\nSuites: ${SUITE}\nComponents: main\n` +
+    `Types: deb\nURIs: ${debianUri(directory)}\nSuites: ${suite}\nComponents: main\n` +
       'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n',
   );
   return Object.entries({

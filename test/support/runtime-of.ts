@@ -8,11 +8,13 @@ import { RegistryAuth, type RegistryCredentials } from '../../src/runtime/regist
 import { RuntimeModule } from '../../src/runtime/runtime.module.js';
 
 export interface RuntimeSettings {
-  readonly kind?: 'docker' | 'directory';
+  readonly kind?: 'docker' | 'containerd' | 'directory';
   readonly directory?: string;
   readonly dockerHost?: string;
   readonly dockerCertPath?: string;
   readonly dockerTlsVerify?: boolean;
+  readonly containerdSockets?: readonly string[];
+  readonly containerdNamespace?: string;
   readonly mirrorPort?: number;
   /** What `REGISTRY_CONFIG` holds, by host. */
   readonly credentials?: Readonly<Record<string, RegistryCredentials>>;
@@ -31,6 +33,9 @@ export function runtimeModule({
       directory: '/nonexistent',
       dockerHost: 'unix:///nonexistent/docker.sock',
       dockerTlsVerify: false,
+      containerdSockets: ['/nonexistent/containerd.sock'],
+      containerdNamespace: 'k8s.io',
+      pinImages: false,
       restoreRepoDigests: 'auto',
       ...runtime,
     },

@@ -8,7 +8,9 @@ import type { Digest } from '../../domain/digest.js';
 import { AppError, InvalidInputError, messageOf, PreheatFailure } from '../../domain/errors.js';
 import { parseImageReference } from '../../domain/image-reference.js';
 import { CoalescedCall } from '../coalesced-call.js';
+import type { ImagePinner } from '../image-pinner.js';
 import type { ImageRuntime, RuntimeImage, RuntimeSnapshot } from '../image-runtime.js';
+import { NoPins } from '../no-pins.js';
 import type { RepoDigestRestorer } from '../repo-digest-restorer.js';
 import { LayoutBlobs } from './layout-blobs.js';
 import { exportLayout } from './layout-export.js';
@@ -22,10 +24,11 @@ import { MirrorClient } from './mirror-client.js';
  * pulls, names and exports as an engine does, and what has no name any more is removed. One process owns the directory.
  */
 @Injectable()
-export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
+export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer, ImagePinner {
   private readonly blobs: LayoutBlobs;
   private readonly index: LayoutIndex;
   private readonly listing = new CoalescedCall((signal) => this.readImages(signal));
+  private readonly pins = new NoPins('directory');
   private swept: Promise<void> | undefined;
   /** Pulls in flight: their blobs belong to no name yet. */
   private pulling = 0;
@@ -103,6 +106,14 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer {
         names.set(name, entry);
       });
     }, signal);
+  }
+
+  pin(): Promise<void> {
+    return this.pins.pin();
+  }
+
+  unpinAllBut(): Promise<void> {
+    return this.pins.unpinAllBut();
   }
 
   private async readImages(signal: AbortSignal): Promise<RuntimeSnapshot> {

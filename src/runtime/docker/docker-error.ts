@@ -3,8 +3,7 @@ import { z } from 'zod';
 import { errnoOf } from '../../common/errno.js';
 import { AppError, messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { FailureReason } from '../../domain/preheat-state.js';
-
-const MAX_MESSAGE_LENGTH = 300;
+import { failureFromText } from '../engine-failure.js';
 
 /** What docker-modem rejects with when the engine answered with a status it was not asked to accept. */
 const refusal = z.object({ statusCode: z.number() });
@@ -36,7 +35,7 @@ export function dockerFailure(error: unknown, host: string, name?: string): AppE
 
 /** What the engine said went wrong. It has no codes, so its words must do; they differ between its two image stores. */
 export function engineFailure(explanation: string, name?: string): PreheatFailure {
-  return new PreheatFailure(reasonOfText(explanation), `Docker: ${presentable(explanation, name)}`);
+  return failureFromText('Docker', explanation, name);
 }
 
 /**
@@ -60,19 +59,4 @@ function registryReason(status: number | undefined, text: string): FailureReason
   if (status === 401 || status === 403 || /unauthorized|authentication required/i.test(text))
     return 'unauthorized';
   return status === 404 ? 'not_found' : 'registry_error';
-}
-
-function reasonOfText(text: string): FailureReason {
-  if (/no space left on device|disk quota exceeded/i.test(text)) return 'insufficient_disk';
-  const platform =
-    /no matching manifest for|no match for platform|cannot be used on this platform|does not (?:match|provide) the specified platform/i;
-  return platform.test(text) ? 'platform_not_supported' : 'runtime_error';
-}
-
-function presentable(text: string, name: string | undefined): string {
-  const [repository = ''] = (name ?? '').split('@');
-  const anonymous = repository === '' ? text : text.replaceAll(repository, 'the image');
-  // eslint-disable-next-line no-control-regex -- that is the point: they would forge log lines
-  const clean = anonymous.replaceAll(/[\u0000-\u001f\u007f]+/g, ' ').trim();
-  return clean.length > MAX_MESSAGE_LENGTH ? `${clean.slice(0, MAX_MESSAGE_LENGTH)}…` : clean;
 }

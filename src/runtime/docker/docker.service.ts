@@ -8,7 +8,9 @@ import { Clock } from '../../common/clock.js';
 import { InvalidInputError, PreheatFailure } from '../../domain/errors.js';
 import { parseImageReference, repositoryName } from '../../domain/image-reference.js';
 import { CoalescedCall } from '../coalesced-call.js';
+import type { ImagePinner } from '../image-pinner.js';
 import type { ImageRuntime, RuntimeSnapshot } from '../image-runtime.js';
+import { NoPins } from '../no-pins.js';
 import { RegistryAuth, type RegistryCredentials } from '../registry-auth.js';
 import type { RepoDigestRestorer } from '../repo-digest-restorer.js';
 import { DockerClient } from './docker-client.js';
@@ -23,8 +25,9 @@ const MAX_IMAGES = 100_000;
 
 /** The Docker Engine at `DOCKER_HOST`, with either of its image stores. */
 @Injectable()
-export class DockerService implements ImageRuntime, RepoDigestRestorer {
+export class DockerService implements ImageRuntime, RepoDigestRestorer, ImagePinner {
   private readonly listing = new CoalescedCall((signal) => this.readImages(signal));
+  private readonly pins = new NoPins('docker');
   private store: { readonly value: DockerStore; readonly readAtMs: number } | undefined;
 
   constructor(
@@ -104,6 +107,14 @@ export class DockerService implements ImageRuntime, RepoDigestRestorer {
         throw restoreFailure(error, name);
       }
     }, signal);
+  }
+
+  pin(): Promise<void> {
+    return this.pins.pin();
+  }
+
+  unpinAllBut(): Promise<void> {
+    return this.pins.unpinAllBut();
   }
 
   private async pullFrom(

@@ -4,8 +4,8 @@ import { buffer } from 'node:stream/consumers';
 
 import { TemporaryStore } from '../../../test/support/temporary-store.js';
 import { TINY_PLATFORM, tinyImage } from '../../../test/support/tiny-image.js';
-import { tarEntries } from '../../common/tar/tar-entries.js';
-import { readBytes, StreamTarInput } from '../../common/tar/tar-input.js';
+import { tarEntries } from './tar-entries.js';
+import { readBytes, StreamTarInput } from './tar-input.js';
 import { type Digest, digestOf, hexOf } from '../../domain/digest.js';
 import { MEDIA_TYPES } from '../../domain/manifest.js';
 import { imageTar, imageTarSize } from './image-tar.js';

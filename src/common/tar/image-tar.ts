@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 
-import { encodeTarHeader, TAR_BLOCK_BYTES, tarPaddingOf } from '../../common/tar/tar-header.js';
+import { encodeTarHeader, TAR_BLOCK_BYTES, tarPaddingOf } from './tar-header.js';
 import type { Digest } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import type { ImageTarFile } from './image-tar-plan.js';
