@@ -1,12 +1,14 @@
-import { anySignal } from './abort.js';
 import type { Clock } from './clock.js';
 
-/** Nobody sees it; an abort without a reason would make one, stack and all, at every ring. */
-const WOKEN = new Error('woken');
+interface Pause {
+  readonly untilMs: number;
+  readonly ended: Promise<void>;
+}
 
 /** Lets one loop sleep until something has happened, or it is time to look anyway. */
 export class Bell {
   private rung = Promise.withResolvers<undefined>();
+  private pause: Pause | undefined;
 
   constructor(private readonly clock: Clock) {}
 
@@ -15,13 +17,28 @@ export class Bell {
     this.rung.resolve(undefined);
   }
 
-  /** @throws the signal's reason */
+  /** Resolves after `durationMs` at the latest. @throws the signal's reason */
   async wait(durationMs: number, signal: AbortSignal): Promise<void> {
-    const woken = new AbortController();
-    const pause = this.clock.sleep(durationMs, anySignal(signal, woken.signal)).catch(() => undefined);
-    await Promise.race([this.rung.promise, pause]);
-    woken.abort(WOKEN);
+    await Promise.race([this.rung.promise, this.pauseOf(durationMs, signal)]);
     this.rung = Promise.withResolvers();
     signal.throwIfAborted();
+  }
+
+  /**
+   * A pause that a ring has cut short serves the next wait, too, which may end earlier by it: a timer and an abort of
+   * it at every ring cost more than a look too many.
+   */
+  private pauseOf(durationMs: number, signal: AbortSignal): Promise<void> {
+    const untilMs = this.clock.monotonicMs() + durationMs;
+    if (this.pause && this.pause.untilMs <= untilMs) return this.pause.ended;
+    const ended = this.clock
+      .sleep(durationMs, signal)
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.pause === pause) this.pause = undefined;
+      });
+    const pause = { untilMs, ended };
+    this.pause = pause;
+    return ended;
   }
 }

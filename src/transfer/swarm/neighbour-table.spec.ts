@@ -50,15 +50,15 @@ describe('NeighbourTable', () => {
     expect(table.size).toBe(MAX_NEIGHBOURS);
   });
 
-  it('asks each every 200 to 500 ms, one that has all of it seldom, a source it does not belong to even more so', () => {
+  it('asks each every 300 to 700 ms, one that has all of it seldom, a source it does not belong to even more so', () => {
     table.follow(peers(3), 0);
     expect(due(0)).toHaveLength(3);
     expect(due(0)).toEqual([]);
     answer('i0', some(1), 0);
     answer('i1', { size: 4 * MIB, complete: true, swarm: ['self'] }, 0);
     answer('i2', { size: 4 * MIB, complete: true, swarm: ['another'] }, 0);
-    expect(due(199)).toEqual([]);
-    expect(due(500)).toEqual(['i0']);
+    expect(due(299)).toEqual([]);
+    expect(due(700)).toEqual(['i0']);
     expect(due(1500)).toEqual(['i1']);
     expect(due(5999)).toEqual([]);
     expect(due(8000)).toEqual(['i2']);

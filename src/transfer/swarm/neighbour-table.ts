@@ -7,8 +7,8 @@ import type { Neighbour as NeighbourView } from './swarm-view.js';
 
 /** A node asks at most this many others about one image, however large the cluster is. */
 export const MAX_NEIGHBOURS = 16;
-/** Between two polls of one neighbour, milliseconds, at random within. */
-const POLL_MS = { min: 200, max: 500 };
+/** Between two polls of one neighbour, milliseconds, at random within: more often costs more than it tells. */
+const POLL_MS = { min: 300, max: 700 };
 /** Of one that has all there is: only its swarm can still change. */
 const COMPLETE_POLL_MS = { min: 1000, max: 1500 };
 /** Of a source in whose swarm this node is not: seldom enough not to be counted in. */
