@@ -22,9 +22,9 @@ export function newIdentity(node: string): ClientIdentity {
   return { node, instance: randomBytes(16).toString('hex') };
 }
 
-/** The key that proves handshakes, from what `PEER_KEY_FILE` holds; on the wire it is never seen. */
-export function sessionKeyOf(peerKey: Buffer): Buffer {
-  return Buffer.from(hkdfSync('sha256', peerKey, '', 'image-preheat peer session', 32));
+/** What agents make of the peer key for one use: `peer session` proves handshakes, `records` seals records. */
+export function keyFor(purpose: 'peer session' | 'records', peerKey: Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', peerKey, '', `image-preheat ${purpose}`, 32));
 }
 
 /** The caller's side of a session, one step at a time, so that a test may go wrong at each. */

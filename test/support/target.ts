@@ -8,7 +8,7 @@ import type { AgentProcess } from './agent-process.js';
 import type { Cleanup } from './cleanup.js';
 import { addImage, startDemoRegistry } from './demo-images.js';
 import { prepareDirectoryCluster } from './directory-cluster.js';
-import { sessionKeyOf } from './session-client.js';
+import { keyFor } from './session-client.js';
 
 const READY_MS = 120_000;
 
@@ -40,7 +40,7 @@ export async function startTarget(
   const agents = cluster.agents as [AgentProcess, ...AgentProcess[]];
   const blobs = await readdir(join(agents[0].storeDirectory, 'blobs', 'sha256'));
   const digests = blobs.map((hex) => `sha256:${hex}`) as [string, ...string[]];
-  const sessionKey = sessionKeyOf(await readFile(join(cluster.directory, 'peer-key')));
+  const sessionKey = keyFor('peer session', await readFile(join(cluster.directory, 'peer-key')));
   return { registry, cluster, agents, image, sessionKey, digests };
 }
 
