@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type Digest, isDigest } from './digest.js';
 import { PreheatFailure } from './errors.js';
 import { formatPlatform, type Platform, platformScore } from './platform.js';
+import { parseShallowJson } from './shallow-json.js';
 
 /** Manifests above this are refused unread. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -172,7 +173,7 @@ export function deriveManifest(
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+    return parseShallowJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
   } catch (cause) {
     throw invalid('it is not JSON', cause);
   }
