@@ -1,6 +1,3 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server } from 'node:net';
-
 import { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
 import { parseImageReference } from '../../src/domain/image-reference.js';
 import type { HostLookup } from '../../src/registry/net/host-lookup.js';
@@ -10,37 +7,10 @@ import { TestRegistryClient } from '../support/registry-client.js';
 import { putSmallImage } from '../support/small-image.js';
 import { tally } from '../support/tally.js';
 import { startTarget, type Target } from '../support/target.js';
+import { Trap } from '../support/trap.js';
 
 const SETUP_MS = 180_000;
 const { signal } = new AbortController();
-
-/** Listens on every address of this machine and counts who comes: nobody may. */
-class Trap {
-  visits = 0;
-
-  private constructor(private readonly server: Server) {
-    server.on('connection', (socket) => {
-      this.visits += 1;
-      socket.destroy();
-    });
-  }
-
-  static async start(): Promise<Trap> {
-    const server = createServer();
-    server.listen(0, '::');
-    await once(server, 'listening');
-    return new Trap(server);
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
-  }
-
-  async stop(): Promise<void> {
-    this.server.close();
-    await once(this.server, 'close');
-  }
-}
 
 describe('POST /images/preheat', () => {
   const cleanup = new Cleanup();
