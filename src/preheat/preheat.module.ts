@@ -18,6 +18,7 @@ import { ImagePreheater } from './image.preheater.js';
 import { ImageSessions } from './image-sessions.js';
 import { PreheatAttempt } from './preheat.attempt.js';
 import { PreheatRunner } from './preheat.runner.js';
+import { Removals } from './removals.js';
 import { PreheatScheduler } from './preheat.scheduler.js';
 import { PreheatService } from './preheat.service.js';
 import { ReadyImages } from './ready-images.js';
@@ -49,6 +50,7 @@ import { WantedImages } from './wanted-images.js';
     ImageSessions,
     PreheatAttempt,
     PreheatRunner,
+    Removals,
     PreheatScheduler,
     PreheatService,
     ReadyImages,
