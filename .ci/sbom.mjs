@@ -5,6 +5,7 @@
 import { Buffer } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { stdout } from 'node:process';
+import { URL } from 'node:url';
 
 const read = (name) => JSON.parse(readFileSync(new URL(`../${name}`, import.meta.url), 'utf8'));
 const { name, version, license } = read('package.json');
