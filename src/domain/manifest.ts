@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { MAX_BLOB_BYTES } from './chunk-map.js';
 import { type Digest, isDigest } from './digest.js';
 import { PreheatFailure } from './errors.js';
 import { formatPlatform, type Platform, platformScore } from './platform.js';
@@ -27,7 +28,7 @@ const digest = z.custom<Digest>(
 const descriptor = z.object({
   mediaType: z.string().min(1).max(255),
   digest,
-  size: z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER),
+  size: z.number().int().nonnegative().max(MAX_BLOB_BYTES),
   platform: z
     .object({ os: z.string(), architecture: z.string(), variant: z.string().optional() })
     .transform(({ os, architecture, variant }): Platform => ({
