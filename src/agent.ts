@@ -1,3 +1,6 @@
+import { Server as HttpsServer } from 'node:https';
+
+import type { NestApplicationOptions } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 
@@ -5,10 +8,12 @@ import { AppModule } from './app.module.js';
 import { abandonable } from './common/abandonable.js';
 import { errnoOf } from './common/errno.js';
 import { PortInUseError } from './common/port-in-use-error.js';
-import type { AppConfig } from './config/app-config.js';
+import type { AppConfig, TlsFiles } from './config/app-config.js';
 import { configureApp } from './configure-app.js';
 import { AgentLogger } from './http/agent-logger.js';
 import { MirrorServer } from './mirror/mirror.server.js';
+import { AgentCertificates } from './peers/tls/agent-certificates.js';
+import { readTlsFiles } from './peers/tls/tls-files.js';
 import { PreheatScheduler } from './preheat/preheat.scheduler.js';
 import { BlobStore } from './store/blob-store.js';
 
@@ -25,7 +30,9 @@ export interface RunningAgent {
  * @throws the signal's reason
  */
 export async function startAgent(config: AppConfig, signal: AbortSignal): Promise<RunningAgent> {
+  const httpsOptions = config.tls && (await tlsOptions(config.tls));
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), {
+    ...(httpsOptions ? { httpsOptions } : {}),
     abortOnError: false,
     forceCloseConnections: true,
     bufferLogs: true,
@@ -42,6 +49,7 @@ export async function startAgent(config: AppConfig, signal: AbortSignal): Promis
   try {
     app.useLogger(app.get(AgentLogger));
     configureApp(app);
+    renewCertificates(app);
     signal.throwIfAborted();
     await mirror.listen();
     await store.open();
@@ -53,6 +61,17 @@ export async function startAgent(config: AppConfig, signal: AbortSignal): Promis
     await stop();
     throw error;
   }
+}
+
+/** Who has no certificate is not cut off here: see `requireClientCertificate`. */
+async function tlsOptions(files: TlsFiles): Promise<NonNullable<NestApplicationOptions['httpsOptions']>> {
+  return { ...(await readTlsFiles(files)), requestCert: true, rejectUnauthorized: false };
+}
+
+function renewCertificates(app: NestExpressApplication): void {
+  const server: unknown = app.getHttpServer();
+  if (server instanceof HttpsServer)
+    app.get(AgentCertificates).onChange((material) => server.setSecureContext(material));
 }
 
 async function listen(app: NestExpressApplication, { host, port }: AppConfig): Promise<void> {

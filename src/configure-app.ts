@@ -7,6 +7,7 @@ import { hardenServer } from './common/harden-server.js';
 import { securityHeaders } from './http/security-headers.js';
 import { createValidationPipe } from './http/validation.js';
 import { ReadGuard } from './peers/access/read.guard.js';
+import { requireClientCertificate } from './peers/tls/client-certificate.js';
 
 /** The longest `POST /images/preheat` and availability question are well below it. */
 const MAX_BODY = '1mb';
@@ -16,6 +17,7 @@ export function configureApp(app: NestExpressApplication): void {
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
   app.use(securityHeaders);
+  app.use(requireClientCertificate);
   app.useBodyParser('json', { limit: MAX_BODY });
   app.useGlobalPipes(createValidationPipe());
   hardenServer(app.getHttpServer());

@@ -16,6 +16,15 @@ export interface ProxyConfig {
   readonly noProxy: readonly string[];
 }
 
+/** Files of mutual TLS on the API and between agents, PEM. */
+export interface TlsFiles {
+  /** This node's certificate, with what is between it and the CA. */
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Whoever shows a certificate that these have signed is let in, and on. */
+  readonly caFile: string;
+}
+
 /**
  * Everything the environment decides, checked once at start and never read again from `process.env`.
  * Durations in milliseconds, sizes in bytes, rates in bytes per second; 0 means no limit where the setting allows it.
@@ -67,6 +76,8 @@ export interface AppConfig {
     /** Registry hosts that `POST /images/preheat` may name beside those in the list. */
     readonly allowedRegistries: readonly string[];
   };
+  /** Undefined: the API and the calls between agents are plain HTTP. */
+  readonly tls?: TlsFiles;
   readonly limits: {
     readonly downloadConcurrency: number;
     readonly downloadRateBytesPerSecond: number;

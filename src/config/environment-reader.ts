@@ -9,8 +9,6 @@ import {
 } from './environment-variables.js';
 import type { SettingType } from './setting-type.js';
 
-/** Variables of settings that only a later version has, and that must not be passed over: TLS silently off is a hole. */
-const REFUSED = ['TLS_CERT_FILE', 'TLS_KEY_FILE', 'TLS_CA_FILE'];
 /** Values that may hold a credential, or one put there by mistake. */
 const NOT_SHOWN: readonly string[] = [
   'PEER_KEY_FILE',
@@ -31,10 +29,6 @@ export class EnvironmentReader {
     for (const { property, constraints } of validateSync(this.variables)) {
       this.invalid.add(property);
       this.report(property, Object.values(constraints ?? {}).join('; '));
-    }
-    for (const name of REFUSED) {
-      if (env[name])
-        this.report(name, 'nothing: this version has no TLS of its own yet; put a proxy in front');
     }
   }
 

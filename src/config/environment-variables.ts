@@ -103,6 +103,15 @@ export class EnvironmentVariables {
   @IsSetting(types.path)
   API_TOKEN_FILE?: string;
 
+  @IsSetting(types.path)
+  TLS_CERT_FILE?: string;
+
+  @IsSetting(types.path)
+  TLS_KEY_FILE?: string;
+
+  @IsSetting(types.path)
+  TLS_CA_FILE?: string;
+
   @IsSetting(types.flag)
   READ_AUTH?: string;
 

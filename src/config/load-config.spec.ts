@@ -282,10 +282,19 @@ describe('loadConfig', () => {
     ['HTTPS_PROXY', ['socks5://x:1', 'http://', 'a b']],
     ['LOG_LEVEL', ['verbose', 'INFO']],
     ['IMAGE_LIST_PATH', [' ']],
-    ['TLS_CERT_FILE', ['/cert.pem']],
   ])('rejects a bad %s', (name, values) => {
     for (const value of values) {
       expect(problemsOf({ ...pod, [name]: value }).problems.map((problem) => problem.name)).toEqual([name]);
+    }
+  });
+
+  it('takes the three files of TLS, or none of them', () => {
+    const all = { TLS_CERT_FILE: '/tls.crt', TLS_KEY_FILE: 'tls.key', TLS_CA_FILE: '/ca.crt' };
+    expect(load({ ...pod, ...all }).tls).toMatchObject({ certFile: '/tls.crt', caFile: '/ca.crt' });
+    expect(load(pod).tls).toBeUndefined();
+    for (const [name, value] of Object.entries(all)) {
+      const others = Object.keys(all).filter((other) => other !== name);
+      expect(problemsOf({ ...pod, [name]: value }).problems.map((problem) => problem.name)).toEqual(others);
     }
   });
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 
-import type { AppConfig, HostPort, ProxyConfig } from './app-config.js';
+import type { AppConfig, HostPort, ProxyConfig, TlsFiles } from './app-config.js';
 import { EnvironmentReader } from './environment-reader.js';
 import { SETTING, type VariableName } from './environment-variables.js';
 import type { HostFacts } from './host-facts.js';
@@ -38,6 +38,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, facts: HostFacts): AppConfig 
   const lockFile = optionalPath('LOCK_FILE');
   const peerKeyFile = optionalPath('PEER_KEY_FILE');
   const apiTokenFile = optionalPath('API_TOKEN_FILE');
+  const tls = tlsFiles(reader, optionalPath);
   const deadlineMs = reader.read('PULLING_DEADLINE', SETTING.deadline);
   const dockerCertPath =
     optionalPath('DOCKER_CERT_PATH') ?? (dockerTlsVerify ? dockerConfigDirectory : undefined);
@@ -90,6 +91,7 @@ export function loadConfig(env: NodeJS.ProcessEnv, facts: HostFacts): AppConfig 
       intervalMs: reader.read('PEER_DISCOVERY_INTERVAL', SETTING.interval) ?? MINUTE_MS / 2,
     },
     access,
+    ...(tls === undefined ? {} : { tls }),
     limits: {
       downloadConcurrency: reader.read('DOWNLOAD_API_CONCURRENCY', SETTING.downloadConcurrency) ?? 4,
       downloadRateBytesPerSecond: reader.read('DOWNLOAD_RATE_LIMIT', types.size) ?? 500 * MIB,
@@ -151,6 +153,21 @@ function requireCompanions(
   if (access.readAuth && !reader.isSet('API_TOKEN_FILE')) {
     reader.report('API_TOKEN_FILE', `the file with the API token (needed with READ_AUTH=true ${why})`);
   }
+}
+
+/** All three files or none: half of it would be TLS that is off, or lets everyone in. */
+function tlsFiles(
+  reader: EnvironmentReader,
+  pathOf: (name: VariableName) => string | undefined,
+): TlsFiles | undefined {
+  const names = ['TLS_CERT_FILE', 'TLS_KEY_FILE', 'TLS_CA_FILE'] as const;
+  const [certFile, keyFile, caFile] = names.map(pathOf);
+  if (certFile !== undefined && keyFile !== undefined && caFile !== undefined)
+    return { certFile, keyFile, caFile };
+  const set = names.filter((name) => reader.isSet(name));
+  for (const name of set.length === 0 ? [] : names)
+    if (!reader.isSet(name)) reader.report(name, `the path of a PEM file (needed with ${set.join(', ')})`);
+  return undefined;
 }
 
 /** One file is enough to leave the Secret alone: half of it would be a pair that no other agent has. */

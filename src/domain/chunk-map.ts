@@ -1,4 +1,9 @@
 const MIB = 1024 * 1024;
+/**
+ * The largest blob there may be: 1 TiB, 131,072 chunks. What is kept of each chunk is small, but whoever names a size decides
+ * how many there are.
+ */
+export const MAX_BLOB_BYTES = 1024 * 1024 * MIB;
 
 /** Chunk size of a blob: a function of its size alone, so that every node computes the same. Bytes. */
 export function chunkSizeOf(blobSize: number): number {

@@ -97,6 +97,14 @@ describe('parseManifest', () => {
     expect(failureOf(() => parseManifest(document)).reason).toBe('registry_error');
   });
 
+  it('takes no blob above 1 TiB: what is kept per chunk would fill any memory', () => {
+    const sized = (size: number): Uint8Array =>
+      bytes({ ...MANIFEST, layers: [{ ...descriptor(D1, { mediaType: MEDIA_TYPES.ociLayer }), size }] });
+    expect(parseManifest(sized(2 ** 40)).kind).toBe('manifest');
+    for (const size of [2 ** 40 + 1, Number.MAX_SAFE_INTEGER])
+      expect(failureOf(() => parseManifest(sized(size)))).toMatchObject({ reason: 'registry_error' });
+  });
+
   it('does not repeat what a stranger wrote', () => {
     const { message } = failureOf(() => parseManifest(bytes({ ...MANIFEST, config: descriptor('s3cret') })));
     expect(message).not.toContain('s3cret');

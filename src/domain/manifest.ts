@@ -1,8 +1,10 @@
 import { z } from 'zod';
 
+import { MAX_BLOB_BYTES } from './chunk-map.js';
 import { type Digest, isDigest } from './digest.js';
 import { PreheatFailure } from './errors.js';
 import { formatPlatform, type Platform, platformScore } from './platform.js';
+import { parseShallowJson } from './shallow-json.js';
 
 /** Manifests above this are refused unread. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -26,7 +28,7 @@ const digest = z.custom<Digest>(
 const descriptor = z.object({
   mediaType: z.string().min(1).max(255),
   digest,
-  size: z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER),
+  size: z.number().int().nonnegative().max(MAX_BLOB_BYTES),
   platform: z
     .object({ os: z.string(), architecture: z.string(), variant: z.string().optional() })
     .transform(({ os, architecture, variant }): Platform => ({
@@ -172,7 +174,7 @@ export function deriveManifest(
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
+    return parseShallowJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
   } catch (cause) {
     throw invalid('it is not JSON', cause);
   }

@@ -97,6 +97,18 @@ describe('record', () => {
     }
   });
 
+  it('takes no text that it could not write again for a record', () => {
+    const deep = `${'['.repeat(20_000)}${']'.repeat(20_000)}`;
+    const text = `${JSON.stringify(RECORD).slice(0, -1)},"extra":${deep}}`;
+    expect(decodeRecord(RECORD_KEY, text, undefined)).toMatchObject({
+      kind: 'untrusted',
+      why: expect.stringMatching(/40\d\d\d characters/) as string,
+    });
+    // An agent of a later version may know what to do with it.
+    const long = sealed({ ...RECORD, extra: 'e'.repeat(5_000) });
+    expect(decodeRecord(RECORD_KEY, long, [KEY])).toEqual({ kind: 'unknown-version' });
+  });
+
   it('never decodes anything to an exception', () => {
     const texts = fc.oneof(fc.string(), fc.json(), fc.constantFrom('', 'null', '[]', '{"v":1}', '{"v":"1"}'));
     fc.assert(fc.property(texts, (text) => void decodeRecord(RECORD_KEY, text, undefined)));

@@ -9,6 +9,11 @@ import { PreheatFailure } from '../domain/errors.js';
 export const RECORD_VERSION = 1 as const;
 /** What this program writes at most; what a newer one has written may be longer. */
 export const MAX_RECORD_BYTES = 512;
+/**
+ * Read at most, characters. No version that could share this one's number is known to write an eighth of it, and what
+ * is longer may be nested so deep that it can be read, but not written again.
+ */
+const MAX_READ_LENGTH = 8 * MAX_RECORD_BYTES;
 /** HMAC-SHA256 cut to 128 bits (RFC 2104, section 5), in base64url: every byte of a record is dear. */
 const MAC_BYTES = 16;
 const MAC_MEMBER = /^(.+),"mac":"([\w-]{22})"\}$/s;
@@ -92,10 +97,12 @@ export function decodeRecord(
     const holder = parsed.data?.holder;
     return { kind: 'untrusted', why: 'wrong MAC', ...(holder && { holder }) };
   }
-  if (parsed.success) return { kind: 'record', record: parsed.data };
+  const isTooLong = text.length > MAX_READ_LENGTH;
+  if (parsed.success && !isTooLong) return { kind: 'record', record: parsed.data };
   // Whoever made this MAC is an agent of the deployment, and knows what it has written.
   if (macKeys) return { kind: 'unknown-version' };
-  const path = parsed.error.issues[0]?.path.join('.');
+  if (isTooLong) return { kind: 'untrusted', why: `it has ${text.length} characters, and agents write few` };
+  const path = parsed.error?.issues[0]?.path.join('.');
   return { kind: 'untrusted', why: `not a record${path ? `: ${path}` : ''}` };
 }
 

@@ -25,14 +25,15 @@ export class V2Controller {
   @Access('peer-or-token')
   @All(['', '*path'])
   async read(@Req() request: Request, @Res() response: ServerResponse): Promise<void> {
-    const url = new URL(request.url, 'http://agent');
+    // A request line may name any URL (RFC 9112, 3.2.2), and text that is none.
+    const url = URL.parse(request.url, 'http://agent');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       this.responder.refuse(request, response, 405, 'UNSUPPORTED', 'this registry is read-only');
       return;
     }
-    const path = parseDistributionPath(url.pathname);
+    const path = parseDistributionPath(url?.pathname ?? '');
     const target =
-      path?.kind === 'tag' ? await this.resolve(path, url.searchParams.get('ns') ?? undefined) : path;
+      path?.kind === 'tag' ? await this.resolve(path, url?.searchParams.get('ns') ?? undefined) : path;
     if (!target) {
       this.responder.refuse(request, response, 404, 'MANIFEST_UNKNOWN', 'nothing is served under this path');
       return;

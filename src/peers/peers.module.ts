@@ -33,6 +33,7 @@ import { IncomingSessions } from './session/incoming-sessions.js';
 import { SessionController } from './session/session.controller.js';
 import { StaticDiscovery } from './static/static-discovery.js';
 import { SwarmSource } from './swarm/swarm-source.js';
+import { AgentCertificates } from './tls/agent-certificates.js';
 
 const keySource: Provider = {
   provide: KeySource,
@@ -63,6 +64,7 @@ const discovery: Provider = {
     keySource,
     discovery,
     AgentIdentity,
+    AgentCertificates,
     ClusterKey,
     IncomingSessions,
     PeerGuard,
@@ -83,6 +85,15 @@ const discovery: Provider = {
     PeerService,
     SwarmSource,
   ],
-  exports: [AgentIdentity, ClusterKey, AccessGuard, ReadGuard, PeerProbe, PeerService, SwarmSource],
+  exports: [
+    AgentIdentity,
+    AgentCertificates,
+    ClusterKey,
+    AccessGuard,
+    ReadGuard,
+    PeerProbe,
+    PeerService,
+    SwarmSource,
+  ],
 })
 export class PeersModule {}

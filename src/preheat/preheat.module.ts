@@ -19,6 +19,7 @@ import { ImageSessions } from './image-sessions.js';
 import { PinnedImages } from './pinned-images.js';
 import { PreheatAttempt } from './preheat.attempt.js';
 import { PreheatRunner } from './preheat.runner.js';
+import { Removals } from './removals.js';
 import { PreheatScheduler } from './preheat.scheduler.js';
 import { PreheatService } from './preheat.service.js';
 import { ReadyImages } from './ready-images.js';
@@ -52,6 +53,7 @@ import { WantedImages } from './wanted-images.js';
     PinnedImages,
     PreheatAttempt,
     PreheatRunner,
+    Removals,
     PreheatScheduler,
     PreheatService,
     ReadyImages,

@@ -7,6 +7,7 @@ import type { FailurePause } from './failure-pause.js';
 import type { PreheatAttempt } from './preheat.attempt.js';
 import { PreheatRunner } from './preheat.runner.js';
 import type { Presence, ReadyImages } from './ready-images.js';
+import type { Removals } from './removals.js';
 import type { RuntimeInventory } from './runtime-inventory.js';
 
 const DIGEST = digestOf(Buffer.from('an index'));
@@ -40,12 +41,17 @@ async function run(looks: Presence[], attempts: (string | undefined | Error)[] =
   const pause: Partial<FailurePause> = {
     after: (_wanted, _error, failures) => Promise.resolve(void events.push(`pause ${failures}`)),
   };
+  const removals: Partial<Removals> = {
+    ready: () => undefined,
+    outlast: () => Promise.resolve(missing),
+  };
   const runner = new PreheatRunner(
     attempt as PreheatAttempt,
     images as ReadyImages,
     naming as DigestNaming,
     inventory as RuntimeInventory,
     pause as FailurePause,
+    removals as Removals,
   );
   await runner.run(ENTRY, signal);
   return events;

@@ -5,6 +5,7 @@ import { FailurePause } from './failure-pause.js';
 import { PreheatAttempt } from './preheat.attempt.js';
 import { type Presence, ReadyImages } from './ready-images.js';
 import { RuntimeInventory } from './runtime-inventory.js';
+import { Removals } from './removals.js';
 import type { WantedImage } from './wanted-image.js';
 
 /** Tries until one image is ready under all the names it is to have. */
@@ -16,6 +17,7 @@ export class PreheatRunner {
     private readonly naming: DigestNaming,
     private readonly inventory: RuntimeInventory,
     private readonly pause: FailurePause,
+    private readonly removals: Removals,
   ) {}
 
   /** Resolves when the image is ready, by our doing or another's; rejects only with the signal's reason. */
@@ -23,6 +25,7 @@ export class PreheatRunner {
     for (let failures = 0; ;) {
       try {
         await this.tryOnce(wanted, signal);
+        this.removals.ready(wanted);
         return;
       } catch (error) {
         signal.throwIfAborted();
@@ -33,7 +36,9 @@ export class PreheatRunner {
   }
 
   private async tryOnce(wanted: WantedImage, signal: AbortSignal): Promise<void> {
-    let presence = await this.look(wanted, signal);
+    const look = (): Promise<Presence> => this.look(wanted, signal);
+    let presence = await look();
+    if (presence.kind === 'missing') presence = await this.removals.outlast(wanted, look, signal);
     if (presence.kind === 'missing') {
       const message = await this.attempt.make(wanted, await this.inventory.snapshot(signal), signal);
       if (message === undefined) return;

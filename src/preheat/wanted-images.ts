@@ -85,6 +85,11 @@ export class WantedImages {
     return !this.isListed(wanted) && this.requests.get(idOf(wanted))?.fulfilled === true;
   }
 
+  /** Whether somebody has requested it who has not got it yet. */
+  isAskedFor(wanted: WantedImage): boolean {
+    return this.requests.get(idOf(wanted))?.fulfilled === false;
+  }
+
   /** Forgets a request. */
   withdraw(wanted: WantedImage): void {
     if (this.requests.delete(idOf(wanted))) this.index = undefined;

@@ -1,4 +1,4 @@
-import { anySignal } from '../common/abort.js';
+import { anySignal, withTimeout } from '../common/abort.js';
 import { type Digest, digestOf } from '../domain/digest.js';
 import { PreheatFailure, reasonOf } from '../domain/errors.js';
 import {
@@ -13,6 +13,7 @@ import type { ImageReference } from '../domain/image-reference.js';
 import type { Platform } from '../domain/platform.js';
 import type { Lease } from '../lock/lease.js';
 import type { PreheatMetrics } from '../metrics/preheat-metrics.js';
+import { PeerError } from '../peers/peer-error.js';
 import type { Peer } from '../peers/peer-identity.js';
 import type { PeerService } from '../peers/peer.service.js';
 import type { RegistryClient } from '../registry/registry-client.js';
@@ -32,6 +33,12 @@ export interface ManifestParts {
   readonly archives: BlobSource;
   readonly metrics: PreheatMetrics;
 }
+
+/**
+ * A peer that has not sent a manifest by then, whole, is passed over, milliseconds: one that sends a byte now and then would
+ * hold up the image for as long as it may stand still.
+ */
+const PEER_MANIFEST_MS = 10_000;
 
 /** Nobody this node may ask has a manifest of the image. */
 export class ManifestMissing extends Error {}
@@ -158,8 +165,14 @@ export class ManifestCollector {
   ): Promise<Uint8Array | undefined> {
     const startedMs = performance.now();
     try {
-      const { stream } = await source.open(blob, { start: 0, end: blob.size }, signal);
-      const bytes = await readAll(stream, MAX_MANIFEST_BYTES);
+      const bytes = await (source instanceof PeerSource
+        ? withTimeout(
+            PEER_MANIFEST_MS,
+            () => tooSlow(source),
+            (limited) => readFrom(source, blob, limited),
+            signal,
+          )
+        : readFrom(source, blob, signal));
       if (digestOf(bytes) !== blob.digest)
         throw new PreheatFailure('corrupt', `${source.name} sent other bytes than ${blob.digest}`);
       this.contributions.add(blob.digest, source, startedMs, performance.now());
@@ -179,6 +192,15 @@ export class ManifestCollector {
     this.parts.peers.quarantine(peer, this.image);
     this.parts.metrics.peerFetchFailed(this.image, peer.node, 'corrupt');
   }
+}
+
+async function readFrom(source: BlobSource, blob: WantedBlob, signal: AbortSignal): Promise<Buffer> {
+  const { stream } = await source.open(blob, { start: 0, end: blob.size }, signal);
+  return readAll(stream, MAX_MANIFEST_BYTES);
+}
+
+function tooSlow({ name }: BlobSource): PeerError {
+  return new PeerError('timeout', `${name} took more than ${PEER_MANIFEST_MS / 1000} s for a manifest.`);
 }
 
 function blobsOf({ config, layers }: ImageManifest): Descriptor[] {

@@ -1,7 +1,5 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-
-import { loadAllYaml } from '@kubernetes/client-node';
 
 import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
 import type { AgentCluster } from '../support/agent-cluster.js';
@@ -11,12 +9,12 @@ import { Cleanup } from '../support/cleanup.js';
 import { addImage, sentBytes, startDemoRegistry } from '../support/demo-images.js';
 import { idWhenReady, prepareDirectoryCluster } from '../support/directory-cluster.js';
 import { describeWithCluster } from '../support/kubernetes-cluster.js';
-import { KubernetesLab, type PolicyRule } from '../support/kubernetes-lab.js';
+import { KubernetesLab } from '../support/kubernetes-lab.js';
+import { shippedManifests } from '../support/shipped-manifests.js';
 
 const KIB = 1024;
 const AGENTS = 5;
 const READY_MS = 120_000;
-const MANIFESTS = join(__dirname, '..', '..', 'k8s', 'base');
 
 describeWithCluster('Agents on the kubernetes lock, with the ServiceAccount and Role of k8s/', () => {
   const cleanup = new Cleanup();
@@ -42,6 +40,7 @@ describeWithCluster('Agents on the kubernetes lock, with the ServiceAccount and 
     cluster = await prepareDirectoryCluster(cleanup, AGENTS + 1, {
       LOCK_BACKEND: 'kubernetes',
       K8S_NAMESPACE: lab.namespace,
+      PEER_AUTH: 'key',
     });
     const kubeconfig = join(cluster.directory, 'kubeconfig');
     const { rules, configMap } = await shippedManifests();
@@ -116,22 +115,3 @@ describeWithCluster('Agents on the kubernetes lock, with the ServiceAccount and 
     READY_MS,
   );
 });
-
-interface Manifest {
-  readonly kind: string;
-  readonly metadata: { readonly name: string };
-  readonly rules: PolicyRule[];
-  readonly data: Record<string, string>;
-}
-
-async function shippedManifests(): Promise<{
-  rules: PolicyRule[];
-  configMap: { name: string; data: Record<string, string> };
-}> {
-  const files = ['rbac.yaml', 'lock.yaml'].map((file) => readFile(join(MANIFESTS, file), 'utf8'));
-  const documents = (await Promise.all(files)).flatMap((text) => loadAllYaml(text) as Manifest[]);
-  const role = documents.find(({ kind }) => kind === 'Role');
-  const configMap = documents.find(({ kind }) => kind === 'ConfigMap');
-  if (!role || !configMap) throw new Error('k8s/base ships no Role or no ConfigMap');
-  return { rules: role.rules, configMap: { name: configMap.metadata.name, data: configMap.data } };
-}

@@ -132,6 +132,17 @@ describe('The HTTP surface of a running agent', () => {
     },
   );
 
+  it.each(['http://elsewhere.test:99999', 'http://[', 'https://elsewhere.test'])(
+    'answers a request line that names %s/v2/… as the text that it is',
+    async (origin) => {
+      const known = `${origin}/v2/team/app/manifests/${image.manifest.digest}`;
+      for (const path of [known, `${origin}/v2/`, `${origin}/v2/team/app/tags/list`]) {
+        const { status } = await ask(agent, path, { headers: token });
+        expect([path, status < 500]).toEqual([path, true]);
+      }
+    },
+  );
+
   it.each([
     ['no JSON', 'application/json', '{'],
     ['no object', 'application/json', '[]'],

@@ -1,11 +1,13 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { Agent, type Dispatcher, errors, request } from 'undici';
+import { Agent, buildConnector, type Dispatcher, errors, request } from 'undici';
 
 import { errnoOf } from '../../common/errno.js';
 import type { HostPort } from '../../config/app-config.js';
 import { messageOf } from '../../domain/errors.js';
 import { formatAddress } from '../peer-address.js';
 import { PeerError } from '../peer-error.js';
+import { AgentCertificates } from '../tls/agent-certificates.js';
+import type { TlsMaterial } from '../tls/tls-files.js';
 
 /** `control` calls are small and must never wait behind the streams of `data` calls. */
 export type Lane = 'control' | 'data';
@@ -34,15 +36,17 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const KEEP_ALIVE_MS = 4_000;
 
 /**
- * Plain HTTP to other agents: kept-alive connections, few to each. Peers are never proxied: the connections are made
- * here, whatever the environment or undici's global dispatcher says.
+ * HTTP to other agents, over mutual TLS where that is set up: kept-alive connections, few to each. Peers are never
+ * proxied: the connections are made here, whatever the environment or undici's global dispatcher says.
  */
 @Injectable()
 export class PeerTransport implements OnModuleDestroy {
-  private readonly agents: Readonly<Record<Lane, Agent>> = {
-    control: makeAgent('control'),
-    data: makeAgent('data'),
-  };
+  private readonly agents: Readonly<Record<Lane, Agent>>;
+
+  constructor(private readonly certificates: AgentCertificates) {
+    const connect = connector(certificates);
+    this.agents = { control: makeAgent('control', connect), data: makeAgent('data', connect) };
+  }
 
   /**
    * Sends a request, once more if the connection breaks before the answer: a kept-alive one to a process that is gone
@@ -78,7 +82,8 @@ export class PeerTransport implements OnModuleDestroy {
     { lane, method, path, headers, body, headersTimeoutMs, bodyTimeoutMs }: PeerRequest,
     signal: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
-    return request(`http://${formatAddress(address)}${path}`, {
+    const scheme = this.certificates.current ? 'https' : 'http';
+    return request(`${scheme}://${formatAddress(address)}${path}`, {
       dispatcher: this.agents[lane],
       method,
       ...(headers ? { headers: headers() } : {}),
@@ -119,12 +124,41 @@ function isBroken(error: unknown): boolean {
   return error instanceof errors.SocketError || ['ECONNRESET', 'EPIPE'].includes(errnoOf(error) ?? '');
 }
 
-function makeAgent(lane: Lane): Agent {
+/** Connects with the certificates as they are at that moment. */
+function connector(certificates: AgentCertificates): buildConnector.connector {
+  const plain = buildConnector({ timeout: CONNECT_TIMEOUT_MS });
+  let made: { readonly material: TlsMaterial; readonly connect: buildConnector.connector } | undefined;
+  return (options, callback) => {
+    const material = certificates.current;
+    if (!material) {
+      plain(options, callback);
+      return;
+    }
+    if (made?.material !== material) made = { material, connect: tlsConnector(material) };
+    made.connect(options, callback);
+  };
+}
+
+/**
+ * Whoever has a certificate of the deployment's own CA is one of it: peers are dialled by addresses, which change, and stand
+ * in no certificate. Which of them it is, the handshake says.
+ */
+function tlsConnector({ cert, key, ca }: TlsMaterial): buildConnector.connector {
+  return buildConnector({
+    timeout: CONNECT_TIMEOUT_MS,
+    cert,
+    key,
+    ca,
+    checkServerIdentity: () => undefined,
+  });
+}
+
+function makeAgent(lane: Lane, connect: buildConnector.connector): Agent {
   return new Agent({
     connections: CONNECTIONS[lane],
     pipelining: 1,
     allowH2: false,
-    connect: { timeout: CONNECT_TIMEOUT_MS },
+    connect,
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: 16_384,
   });

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 
 import type { z } from 'zod';
 
+import { parseShallowJson } from '../../domain/shallow-json.js';
 import { PeerError } from '../peer-error.js';
 
 /**
@@ -12,7 +13,7 @@ export async function readJson<T>(body: Readable, schema: z.ZodType<T>, maxBytes
   const text = await readText(body, maxBytes);
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseShallowJson(text);
   } catch (cause) {
     throw new PeerError('http', 'The peer answered with something that is no JSON.', { cause });
   }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { ChunkMap, chunkCountOf } from '../../domain/chunk-map.js';
+import { ChunkMap, chunkCountOf, MAX_BLOB_BYTES } from '../../domain/chunk-map.js';
 import { type Digest, isDigest } from '../../domain/digest.js';
 import type { AvailabilityAnswer, BlobAvailability } from '../availability.js';
 import { INSTANCE, NODE_NAME } from '../peer-identity.js';
@@ -16,7 +16,7 @@ const MAX_SWARM = 32;
 const MAX_SPARSE_CHUNKS = 8192;
 
 const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
-const sizeSchema = z.int().min(0);
+const sizeSchema = z.int().min(0).max(MAX_BLOB_BYTES);
 
 /** One blob on the wire. Fields of later versions are ignored. */
 const blobSchema = z

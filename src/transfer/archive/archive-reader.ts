@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { type Digest, hexOf } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.js';
+import { parseShallowJson } from '../../domain/shallow-json.js';
 
 /** How a layer file is packed; what is not there is a plain tar. */
 export type Compression = 'gzip' | 'zstd';
@@ -46,7 +47,7 @@ export async function readDocument(
 /** The JSON value in a document of an archive. @throws PreheatFailure `archive_invalid` */
 export function parseArchiveJson(bytes: Buffer, path: string): unknown {
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return parseShallowJson(bytes.toString('utf8'));
   } catch (cause) {
     throw archiveInvalid(`${path} is not JSON`, cause);
   }

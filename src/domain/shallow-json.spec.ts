@@ -1,0 +1,40 @@
+import fc from 'fast-check';
+
+import { MAX_JSON_DEPTH, parseShallowJson } from './shallow-json.js';
+
+describe('parseShallowJson', () => {
+  it('reads what JSON.parse reads, and refuses what it refuses', () => {
+    const outcome = (parse: (text: string) => unknown, text: string): unknown => {
+      try {
+        return parse(text);
+      } catch (error) {
+        return (error as Error).name;
+      }
+    };
+    const brackets = fc.array(fc.constantFrom('[', ']', '{', '}', '"', '\\', ',', ':', '1'), {
+      maxLength: 40,
+    });
+    const texts = fc.oneof(
+      fc.json(),
+      fc.string(),
+      brackets.map((parts) => parts.join('')),
+    );
+    fc.assert(
+      fc.property(texts, (text) => {
+        expect(outcome(parseShallowJson, text)).toEqual(outcome(JSON.parse, text));
+      }),
+    );
+  });
+
+  it('reads brackets in strings, and what is nested as deep as may be', () => {
+    const strings = ['['.repeat(1_000), '\\"'.repeat(10), '\\', '"[{'.repeat(200)];
+    expect(parseShallowJson(JSON.stringify(strings))).toEqual(strings);
+    const nested = (depth: number): string => `${'['.repeat(depth)}${']'.repeat(depth)}`;
+    expect(parseShallowJson(nested(MAX_JSON_DEPTH))).toBeDefined();
+    expect(() => parseShallowJson(nested(MAX_JSON_DEPTH + 1))).toThrow(SyntaxError);
+  });
+
+  it('counts how deep it is, not how much of it there is', () => {
+    expect(parseShallowJson(`[${'[],'.repeat(1_000)}{}]`)).toHaveLength(1_001);
+  });
+});

@@ -1,0 +1,72 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { HostPort } from '../../src/config/app-config.js';
+import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
+import type { AgentCluster } from './agent-cluster.js';
+import type { AgentProcess } from './agent-process.js';
+import type { Cleanup } from './cleanup.js';
+import { addImage, startDemoRegistry } from './demo-images.js';
+import { prepareDirectoryCluster } from './directory-cluster.js';
+import { keyFor } from './session-client.js';
+
+const READY_MS = 120_000;
+
+/** Agents to be attacked: they run as they do in a cluster, with a key, a token, and one image that is ready. */
+export interface Target {
+  readonly registry: DemoRegistry;
+  readonly cluster: AgentCluster;
+  readonly agents: readonly [AgentProcess, ...AgentProcess[]];
+  /** On the list of all, and ready on all. */
+  readonly image: string;
+  /** Proves that one belongs to this deployment. */
+  readonly sessionKey: Buffer;
+  /** `sha256:…` of every blob that the first agent has in its store. */
+  readonly digests: readonly [string, ...string[]];
+}
+
+export async function startTarget(
+  cleanup: Cleanup,
+  nodes = 1,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Target> {
+  const registry = await startDemoRegistry(cleanup);
+  await addImage(registry, 'team/app', 300_000);
+  const image = `${registry.host}/team/app:1.0`;
+  const cluster = await prepareDirectoryCluster(cleanup, nodes, settings);
+  await cluster.list(image);
+  cluster.start();
+  await Promise.all(cluster.agents.map((agent) => agent.until(image, 'ready', READY_MS)));
+  const agents = cluster.agents as [AgentProcess, ...AgentProcess[]];
+  const blobs = await readdir(join(agents[0].storeDirectory, 'blobs', 'sha256'));
+  const digests = blobs.map((hex) => `sha256:${hex}`) as [string, ...string[]];
+  const sessionKey = keyFor('peer session', await readFile(join(cluster.directory, 'peer-key')));
+  return { registry, cluster, agents, image, sessionKey, digests };
+}
+
+export function addressOf({ port }: AgentProcess): HostPort {
+  return { host: '127.0.0.1', port };
+}
+
+/** Open files and sockets of a process. */
+export async function openHandles({ pid }: AgentProcess): Promise<number> {
+  return (await readdir(`/proc/${pid}/fd`)).length;
+}
+
+/** Resident memory of a process, bytes. */
+export async function residentBytes({ pid }: AgentProcess): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+/** Waits until no more files and sockets are open than `before`: what an attack left behind would stay. */
+export async function handlesBackTo(agent: AgentProcess, before: number): Promise<void> {
+  await agent.wait(`back to ${before} handles`, 60_000, async () =>
+    (await openHandles(agent)) <= before ? true : undefined,
+  );
+}
+
+/** Lines of its log about what nobody foresaw. */
+export async function unforeseen(agent: AgentProcess): Promise<string[]> {
+  return (await agent.log()).split('\n').filter((line) => /"level":(?:50|60)/.test(line));
+}
