@@ -165,6 +165,17 @@ export class BlobCollector {
     swarm.advance({ peers: this.options.peers(), preferred: this.options.holder, wanted: this.open }, signal);
     this.origin?.advance(signal);
     for (const blob of swarm.blobs) if (blob.mine.isFull) this.commit(blob, signal);
+    await this.letGo();
+  }
+
+  /** Another image of this node may be the one that is to read what peers have promised in vain. */
+  private async letGo(): Promise<void> {
+    const { swarm } = this.memory;
+    if (!swarm.hasAskedAll) return;
+    for (const blob of swarm.blobs) {
+      const isOnItsWay = blob.mine.isFull || swarm.isFetchingOf(blob.digest) || swarm.isPromised(blob.wanted);
+      if (!isOnItsWay && this.origin?.isReading(blob.digest) !== true) await swarm.leave(blob);
+    }
   }
 
   private async join(blob: WantedBlob, signal: AbortSignal): Promise<void> {

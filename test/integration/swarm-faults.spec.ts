@@ -15,10 +15,12 @@ import { swarmWorld, type SwarmWorld } from '../support/swarm-world.js';
 const MIB = 1024 * 1024;
 const RUNS = IS_FULL_PROFILE ? 200 : 40;
 const FIRST_SEED = 1;
+/** Of a short run: two images of one node waited for each other, for a layer that a peer had promised both in vain. */
+const KNOWN_SEEDS = [90];
 /** `SWARM_SEED=17` runs that one again, and no other. */
 const ONLY_SEED = process.env['SWARM_SEED'];
-const seeds =
-  ONLY_SEED === undefined ? Array.from({ length: RUNS }, (_, at) => FIRST_SEED + at) : [Number(ONLY_SEED)];
+const allSeeds = [...new Set([...Array.from({ length: RUNS }, (_, at) => FIRST_SEED + at), ...KNOWN_SEEDS])];
+const seeds = ONLY_SEED === undefined ? allSeeds : [Number(ONLY_SEED)];
 
 /** Nodes that choose at random choose the same for the same seed, as far as they are asked in the same order. */
 function seedRandom(seed: number): void {

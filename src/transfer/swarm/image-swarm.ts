@@ -90,6 +90,10 @@ export class ImageSwarm {
     return this.planner.inFlight.size > 0;
   }
 
+  isFetchingOf(digest: Digest): boolean {
+    return [...this.planner.inFlight].some((request) => request.digest === digest);
+  }
+
   /** Whether every neighbour has answered, or failed to. */
   get hasAskedAll(): boolean {
     return this.table.isMet;
