@@ -1,5 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import type { HostPort } from '../../src/config/app-config.js';
 import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
@@ -61,9 +62,21 @@ export async function residentBytes({ pid }: AgentProcess): Promise<number> {
 
 /** Waits until no more files and sockets are open than `before`: what an attack left behind would stay. */
 export async function handlesBackTo(agent: AgentProcess, before: number): Promise<void> {
-  await agent.wait(`back to ${before} handles`, 60_000, async () =>
-    (await openHandles(agent)) <= before ? true : undefined,
-  );
+  const deadline = performance.now() + 60_000;
+  for (;;) {
+    const open = await targetsOfHandles(agent);
+    if (open.length <= before) return;
+    if (performance.now() > deadline)
+      throw new Error(`${agent.node} has ${open.length} handles, not ${before}: ${open.sort().join(' ')}`);
+    await delay(250);
+  }
+}
+
+async function targetsOfHandles({ pid }: AgentProcess): Promise<string[]> {
+  const names = await readdir(`/proc/${pid}/fd`);
+  // One that was closed meanwhile has no target any more.
+  const targets = names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => undefined));
+  return (await Promise.all(targets)).filter((target) => target !== undefined);
 }
 
 /** Lines of its log about what nobody foresaw. */
