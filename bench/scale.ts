@@ -37,10 +37,10 @@ export const QUICK: Scale = {
   simulatedNodes: [8, 32, 100],
   largeLayerBytes: 500_000_000,
   pairs: 3,
-  servingRounds: 7,
+  servingRounds: 5,
   sharedImageBytes: 256_000_000,
   allSharings: false,
-  copiedBytes: 8_000_000,
+  copiedBytes: 4_000_000,
   dockerImageBytes: 200_000_000,
   dockerRounds: 1,
 };
