@@ -84,6 +84,7 @@ const MIDDLEWARE_ROUTE = 'ALL {/*splat}';
 const MIDDLEWARE = [
   '<anonymous>',
   'securityHeaders',
+  'requireClientCertificate',
   'jsonParser',
   '<anonymous>',
   'serveStatic',
