@@ -32,6 +32,14 @@ describe('Faults of nodes', () => {
     return reference;
   }
 
+  /** Takes all images out of the runtime, as a prune does, while nothing is on its way into it. */
+  async function removeAll(): Promise<void> {
+    await agents[0].wait('at rest', READY_MS, async () =>
+      (await agents[0].images()).every(({ state }) => state === 'ready') ? true : undefined,
+    );
+    await rm(join(agents[0].storeDirectory, 'runtime', 'index.json'));
+  }
+
   async function sinceOf(reference: string): Promise<string | undefined> {
     const found = (await agents[0].images()).find(({ image }) => image === reference);
     return found?.state === 'ready' ? found.since : undefined;
@@ -134,13 +142,13 @@ describe('Faults of nodes', () => {
         const before = scene.registry.ledger.requests.length;
         let since = await sinceOf(reference);
         for (let removal = 1; removal <= 2; removal += 1) {
-          await rm(join(agents[0].storeDirectory, 'runtime', 'index.json'));
+          await removeAll();
           since = await agents[0].wait('ready again', READY_MS, async () => {
             const now = await sinceOf(reference);
             return now === since ? undefined : now;
           });
         }
-        await rm(join(agents[0].storeDirectory, 'runtime', 'index.json'));
+        await removeAll();
         const { message, retryAt } = await scene.seenFailing(reference, 'runtime_error');
         expect(message).toContain('3 times');
         expect(Date.parse(retryAt ?? '')).toBeGreaterThan(Date.now());
