@@ -59,6 +59,11 @@ describeWith('docker-registry', 'Two images that share nine of ten layers, prehe
         await agent.end();
         agent.start({ PREHEAT_CONCURRENCY: concurrency });
       }
+      // Holders settle who reads what with those they know; agents that start at the same moment do not know each other.
+      for (const agent of cluster.agents)
+        await agent.wait('acquainted with all others', ROUND_MS, async () =>
+          (await agent.metric('image_preheat_peers')) === NODES - 1 ? true : undefined,
+        );
       for (const round of ['x', 'y']) await preheatPair(`${concurrency}${round}`, concurrency === '1');
     },
     4 * ROUND_MS,
