@@ -1,66 +1,33 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { AgentCluster } from '../test/support/agent-cluster.js';
 import type { Cleanup } from '../test/support/cleanup.js';
 import { DockerEngine } from '../test/support/docker-engine.js';
-import { DockerRegistry } from '../test/support/docker-registry.js';
-import { ImageBuilder } from '../test/support/image-builder.js';
-import { pushImage } from '../test/support/push-image.js';
 import type { BenchPart } from './bench-part.js';
 import { pullImage, removeImages } from './engine-images.js';
-import { type Figure, median } from './figure.js';
-import { requestPreheat } from './preheat-request.js';
-import { MIB, type Scale } from './scale.js';
-import { timed } from './timed.js';
+import type { Figure } from './figure.js';
+import { readyAgainstPull, SETTLE_MS } from './ready-pairs.js';
+import type { Scale } from './scale.js';
 
-const LAYERS = 8;
-const LAYER_BYTES = 40 * MIB;
-const READY_MS = 300_000;
-/** Longer than the agent keeps what the runtime told it, so that it sees that the image is gone. */
-const SETTLE_MS = 1_500;
-
-/** One Docker Engine, one image, in turns: the agent with all blobs in its store, and `docker pull` from a registry beside it. */
+/** The agent on one Docker Engine beside `docker pull`. */
 export const timeToReady: BenchPart = {
   name: 'time-to-ready',
   programs: ['dockerd', 'docker-registry'],
   async run({ pairs }: Scale, cleanup: Cleanup): Promise<readonly Figure[]> {
-    const builder = await cleanup.track(ImageBuilder.create(), (it) => it.dispose());
-    const registry = await cleanup.track(DockerRegistry.start(), (it) => it.stop());
     const engine = await cleanup.track(DockerEngine.start(), (it) => it.stop());
-    const layers = Array.from({ length: LAYERS }, (_, index) => ({
-      seed: `ready-${index}`,
-      sizeBytes: LAYER_BYTES,
-    }));
-    await pushImage(await builder.image({ layers }), registry.url, 'bench/app', ['1']);
-    const reference = `${registry.host}/bench/app:1`;
-    const cluster = await cleanup.track(
-      AgentCluster.prepare([{ RUNTIME: 'docker', DOCKER_HOST: engine.host, INTERVAL: '1h' }]),
-      (it) => it.dispose(),
-    );
-    const [agent] = cluster.agents;
-    if (!agent) throw new Error('no agent was prepared');
-    await agent.list(reference);
-    agent.start();
-    await agent.until(reference, 'ready', READY_MS);
-
-    const preheats: number[] = [];
-    const pulls: number[] = [];
-    for (let pair = 0; pair < pairs; pair += 1) {
-      await removeImages(engine);
-      await delay(SETTLE_MS);
-      preheats.push((await requestPreheat(agent, reference, cluster.authorization)).readyMs);
-      await removeImages(engine);
-      await delay(SETTLE_MS);
-      pulls.push(await timed(() => pullImage(engine, reference)));
-    }
-    const [ours, theirs] = [median(preheats), median(pulls)];
+    const docker = {
+      environment: { RUNTIME: 'docker', DOCKER_HOST: engine.host },
+      removeImages: async (): Promise<void> => {
+        await removeImages(engine);
+        await delay(SETTLE_MS);
+      },
+      pull: (reference: string) => pullImage(engine, reference),
+    };
     return [
       {
         what: 'time to ready from a warm store ÷ docker pull from a local registry',
-        value: ours / theirs,
         target: 1,
         gate: 1.15,
-        detail: `medians of ${pairs} pairs, ${(ours / 1000).toFixed(2)} s ÷ ${(theirs / 1000).toFixed(2)} s; ${(LAYERS * LAYER_BYTES) / MIB} MiB in ${LAYERS} layers`,
+        ...(await readyAgainstPull(docker, pairs, cleanup)),
       },
     ];
   },
