@@ -5,7 +5,7 @@ import type { Digest } from '../domain/digest.js';
 /** One download per blob in this process, however many images want it. */
 @Injectable()
 export class Flights {
-  private readonly active = new Map<Digest, Promise<unknown>>();
+  private readonly active = new Map<Digest, Promise<undefined>>();
 
   has(digest: Digest): boolean {
     return this.active.has(digest);
@@ -13,7 +13,7 @@ export class Flights {
 
   /** Resolves when the download of `digest` that is under way has ended, well or not; at once when there is none. */
   async ended(digest: Digest): Promise<void> {
-    await this.active.get(digest)?.catch(() => undefined);
+    await this.active.get(digest);
   }
 
   /** Sets about `digest`. @returns what ends it; undefined when somebody is at it */
@@ -29,13 +29,12 @@ export class Flights {
 
   /** Runs `download` as the one of `digest`. The caller has made sure that there is none. */
   async run(digest: Digest, download: () => Promise<void>): Promise<void> {
-    if (this.active.has(digest)) throw new Error(`${digest} is being downloaded already`);
-    const flight = download();
-    this.active.set(digest, flight);
+    const end = this.tryBegin(digest);
+    if (!end) throw new Error(`${digest} is being downloaded already`);
     try {
-      await flight;
+      await download();
     } finally {
-      this.active.delete(digest);
+      end();
     }
   }
 }
