@@ -6,18 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import { loadAllYaml } from '@kubernetes/client-node';
-
 import { freePort } from '../support/free-port.js';
 import { describeWithCluster } from '../support/kubernetes-cluster.js';
-import { KubernetesLab, type PolicyRule } from '../support/kubernetes-lab.js';
+import { KubernetesLab } from '../support/kubernetes-lab.js';
 import type { LockAgentCommand, LockAgentEvent, LockAgentSettings } from '../support/lock-agent.js';
+import { shippedManifests } from '../support/shipped-manifests.js';
 
 const AGENTS = 20;
 const IMAGES = 10;
 const LOCK_TIMEOUT_MS = 15_000;
 const SUPPORT = join(__dirname, '..', 'support');
-const MANIFESTS = join(__dirname, '..', '..', 'k8s', 'base');
 
 const images = Array.from({ length: IMAGES }, (_, index) => `registry.example/app-${index}:1`);
 
@@ -238,25 +236,6 @@ async function killed(child: ChildProcess): Promise<void> {
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
-}
-
-interface Manifest {
-  readonly kind: string;
-  readonly metadata: { readonly name: string };
-  readonly rules: PolicyRule[];
-  readonly data: Record<string, string>;
-}
-
-async function shippedManifests(): Promise<{
-  rules: PolicyRule[];
-  configMap: { name: string; data: Record<string, string> };
-}> {
-  const files = ['rbac.yaml', 'lock.yaml'].map((file) => readFile(join(MANIFESTS, file), 'utf8'));
-  const documents = (await Promise.all(files)).flatMap((text) => loadAllYaml(text) as Manifest[]);
-  const role = documents.find(({ kind }) => kind === 'Role');
-  const configMap = documents.find(({ kind }) => kind === 'ConfigMap');
-  if (!role || !configMap) throw new Error('k8s/base ships no Role or no ConfigMap');
-  return { rules: role.rules, configMap: { name: configMap.metadata.name, data: configMap.data } };
 }
 
 /** CLOCK_MONOTONIC, as the agents log it. */

@@ -1,8 +1,5 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
@@ -10,7 +7,9 @@ import { AgentCluster } from '../support/agent-cluster.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import type { Cleanup } from '../support/cleanup.js';
 import { addImage } from '../support/demo-images.js';
+import { wrongBlobsIn } from '../support/directory-cluster.js';
 import { KeyedChance } from '../support/keyed-chance.js';
+import { residentBytes } from '../support/target.js';
 import { slopeOf, type Sample } from './slope.js';
 
 const KIB = 1024;
@@ -157,7 +156,7 @@ export class Soak {
       const known = (await agent.images()).map(({ image }) => image).sort();
       if (known.join() !== [...this.listed].sort().join()) problems.push(`${agent.node} has other images`);
       for (const part of ['blobs/sha256', 'runtime/blobs/sha256'])
-        for (const name of await wrongIn(join(agent.storeDirectory, part)))
+        for (const name of await wrongBlobsIn(join(agent.storeDirectory, part)))
           problems.push(`${agent.node}: ${part}/${name} is not what its name says`);
       if ((await agent.log()).includes('"level":50')) problems.push(`${agent.node} met what nobody foresaw`);
     }
@@ -211,19 +210,4 @@ export class Soak {
     }
     return problems;
   }
-}
-
-async function residentBytes({ pid }: AgentProcess): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
-}
-
-async function wrongIn(directory: string): Promise<string[]> {
-  const wrong: string[] = [];
-  for (const name of await readdir(directory)) {
-    const hash = createHash('sha256');
-    await pipeline(createReadStream(join(directory, name)), hash);
-    if (hash.digest('hex') !== name) wrong.push(name);
-  }
-  return wrong;
 }

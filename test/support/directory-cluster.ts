@@ -44,7 +44,11 @@ export async function idWhenReady(
 
 /** Blobs of an agent's runtime whose bytes are not what their names say. */
 export async function wrongBlobs({ storeDirectory }: AgentProcess): Promise<string[]> {
-  const directory = join(storeDirectory, 'runtime', 'blobs', 'sha256');
+  return wrongBlobsIn(join(storeDirectory, 'runtime', 'blobs', 'sha256'));
+}
+
+/** Files of `directory` whose bytes are not what their names, SHA-256 in hex, say. */
+export async function wrongBlobsIn(directory: string): Promise<string[]> {
   const wrong: string[] = [];
   for (const name of await readdir(directory)) {
     const hash = createHash('sha256');

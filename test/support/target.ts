@@ -50,8 +50,8 @@ export function addressOf({ port }: AgentProcess): HostPort {
 }
 
 /** Open files and sockets of a process. */
-export async function openHandles({ pid }: AgentProcess): Promise<number> {
-  return (await readdir(`/proc/${pid}/fd`)).length;
+export async function openHandles(agent: AgentProcess): Promise<number> {
+  return (await targetsOfHandles(agent)).length;
 }
 
 /** Resident memory of a process, bytes. */
