@@ -97,6 +97,39 @@ describe('a node whose store holds a wrong chunk that an earlier process took fr
   }, 60_000);
 });
 
+describe('nodes that have the same part of a blob, of which nobody has the rest', () => {
+  it('do not wait for each other: one reads the rest, and no chunk twice', async () => {
+    const cleanup = new Cleanup();
+    try {
+      const { signal } = new AbortController();
+      const chance = new KeyedChance(2);
+      const images = swarmImages(chance, 1);
+      const world = swarmWorld(chance, { images, nodes: 2 });
+      const [digest, bytes] = [...world.blobs].find(([, content]) => content.length > 2 * MIB)!;
+      const nodes: SwarmNode[] = [];
+      for (const [at, address] of world.addresses.entries()) {
+        const options = {
+          name: `node-${at}`,
+          address,
+          character: 'honest',
+          onBytes: () => undefined,
+        } as const;
+        const node = await cleanup.track(SwarmNode.start(options, world), (started) => started.dispose());
+        await node.files.store.putBytes(images[0]!.root, images[0]!.manifest);
+        const partial = await node.files.store.openPartial(digest, bytes.length);
+        await partial.write(0, Readable.from([bytes.subarray(0, MIB)]), signal);
+        await partial.park();
+        nodes.push(node);
+      }
+      for (const node of nodes) node.begin(0);
+      while (!nodes.every(({ isComplete }) => isComplete)) await setTimeout(10);
+      expect(world.registry.reads.get(digest)).toEqual([0, 1, 1]);
+    } finally {
+      await cleanup.run();
+    }
+  }, 60_000);
+});
+
 describe('a swarm in one process, whose network, nodes and registry fail at random', () => {
   const reports: SwarmReport[] = [];
 

@@ -1,6 +1,6 @@
 import { withTimeout } from '../../common/abort.js';
 import type { Clock } from '../../common/clock.js';
-import { chunkRange } from '../../domain/chunk-map.js';
+import { type ChunkMap, chunkRange } from '../../domain/chunk-map.js';
 import type { Digest } from '../../domain/digest.js';
 import { reasonOf } from '../../domain/errors.js';
 import type { AvailabilityAnswer, BlobAvailability } from '../../peers/availability.js';
@@ -68,6 +68,8 @@ export class ImageSwarm {
   private readonly table: NeighbourTable<Peer>;
   private readonly planner: SwarmPlanner<Peer>;
   private readonly joined = new Map<Digest, SwarmBlob>();
+  /** What this node has of the blobs that it has left in this attempt. */
+  private readonly left = new Map<Digest, ChunkMap>();
   private readonly tasks = new Set<Promise<void>>();
   private participants: readonly string[] = [];
   private events: SwarmEvents = SILENT;
@@ -111,6 +113,7 @@ export class ImageSwarm {
     try {
       const partial = await this.parts.store.openPartial(wanted.digest, wanted.size, signal);
       this.joined.set(wanted.digest, new SwarmBlob(wanted, partial, endFlight));
+      this.left.delete(wanted.digest);
     } catch (error) {
       endFlight();
       throw error;
@@ -121,6 +124,8 @@ export class ImageSwarm {
   /** Lets go of a blob: it is committed, dropped, or parked for the next attempt. */
   async leave(blob: SwarmBlob): Promise<void> {
     this.joined.delete(blob.digest);
+    // One that is full is committed, or was dropped since it is wrong.
+    if (!blob.mine.isFull) this.left.set(blob.digest, blob.mine);
     try {
       await blob.partial.park();
     } finally {
@@ -178,7 +183,7 @@ export class ImageSwarm {
 
   /** Whether somebody has more of a blob than this node, or is reading it: it is worth waiting for. */
   isPromised({ digest }: WantedBlob): boolean {
-    const mine = this.joined.get(digest)?.mine;
+    const mine = this.joined.get(digest)?.mine ?? this.left.get(digest);
     return this.table
       .holders(digest, MAX_FAILURES)
       .some(({ blob }) => blob.isSource || (mine ? blob.chunks.hasMoreThan(mine) : blob.chunks.size > 0));
@@ -192,6 +197,7 @@ export class ImageSwarm {
   /** Begins an attempt, of which `events` are told. */
   begin(events: SwarmEvents): void {
     this.events = events;
+    this.left.clear();
     this.table.renew(this.parts.clock.monotonicMs());
   }
 
