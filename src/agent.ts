@@ -12,6 +12,7 @@ import type { AppConfig, TlsFiles } from './config/app-config.js';
 import { configureApp } from './configure-app.js';
 import { AgentLogger } from './http/agent-logger.js';
 import { MirrorServer } from './mirror/mirror.server.js';
+import { PeerRefreshService } from './peers/peer-refresh.service.js';
 import { AgentCertificates } from './peers/tls/agent-certificates.js';
 import { readTlsFiles } from './peers/tls/tls-files.js';
 import { PreheatScheduler } from './preheat/preheat.scheduler.js';
@@ -25,7 +26,7 @@ export interface RunningAgent {
 
 /**
  * Starts one agent, in an order that matters: the mirror's port is bound before the store is touched, so that two
- * agents of one host never share a store; and peers can ask this agent before it takes its first lock.
+ * agents of one host never share a store; and peers can ask this agent before it asks them, and takes its first lock.
  * @param signal gives the start up: what was started is stopped again
  * @throws the signal's reason
  */
@@ -55,6 +56,7 @@ export async function startAgent(config: AppConfig, signal: AbortSignal): Promis
     await store.open();
     // What waits for an API server in there ends when the application is closed.
     await abandonable(listen(app, config), signal);
+    app.get(PeerRefreshService).start();
     scheduler.start();
     return { app, stop };
   } catch (error) {

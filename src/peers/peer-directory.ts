@@ -8,7 +8,7 @@ import { messageOf } from '../domain/errors.js';
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import { AgentIdentity } from './agent-identity.js';
 import { OutgoingSessions } from './client/outgoing-sessions.js';
-import { uniqueAddresses } from './peer-address.js';
+import { formatAddress, uniqueAddresses } from './peer-address.js';
 import { PeerDiscovery } from './peer-discovery.js';
 import { PeerError } from './peer-error.js';
 import type { Peer } from './peer-identity.js';
@@ -23,6 +23,8 @@ export class PeerDirectory implements OnModuleDestroy {
   private readonly logger = new Logger(PeerDirectory.name);
   private readonly roster: PeerRoster;
   private readonly stopping = new AbortController();
+  /** By address: those who have called this agent are being asked who they are. */
+  private readonly greetings = new Map<string, Promise<void>>();
   private refreshing: Promise<void> | undefined;
   private discovered = false;
   private failing = false;
@@ -71,6 +73,23 @@ export class PeerDirectory implements OnModuleDestroy {
     const addresses = this.roster.unmet(this.clock.monotonicMs());
     await queue.addAll(addresses.map((address) => () => this.meet(address, signal)));
     this.metrics.peers(this.peers().length);
+  }
+
+  /** An agent at `ip` has called: one that did not answer before does now, and is met before its turn. */
+  calledFrom(ip: string): void {
+    for (const address of this.roster.unmetAt(ip)) {
+      const key = formatAddress(address);
+      if (this.greetings.has(key)) continue;
+      const greeting = this.meet(address, this.stopping.signal)
+        .catch(() => undefined)
+        .finally(() => this.greetings.delete(key));
+      this.greetings.set(key, greeting);
+    }
+  }
+
+  /** Resolves when everyone who has called so far was met, or could not be. Rejects only when the signal aborts. */
+  async greeted(signal: AbortSignal): Promise<void> {
+    await abandonable(Promise.all(this.greetings.values()), signal);
   }
 
   /** It answered a call. */

@@ -33,7 +33,7 @@ describe('PeerRefreshService', () => {
   afterEach(() => service.onModuleDestroy());
 
   it('looks for peers at once and at each interval', async () => {
-    service.onApplicationBootstrap();
+    service.start();
     await clock.advance(65_000);
     expect(done).toEqual([
       ['refresh', 0],
@@ -44,7 +44,7 @@ describe('PeerRefreshService', () => {
 
   it('asks those who did not answer when their turn comes, in between', async () => {
     nextAttemptMs = 2_000;
-    service.onApplicationBootstrap();
+    service.start();
     await clock.advance(31_000);
     expect(done).toEqual([
       ['refresh', 0],
@@ -55,13 +55,13 @@ describe('PeerRefreshService', () => {
 
   it('is never busier than four times a second', async () => {
     nextAttemptMs = afterMeeting = -Infinity;
-    service.onApplicationBootstrap();
+    service.start();
     await clock.advance(1_000);
     expect(done.filter(([what]) => what === 'meet')).toHaveLength(4);
   });
 
   it('stops, and does nothing after', async () => {
-    service.onApplicationBootstrap();
+    service.start();
     await clock.advance(1);
     await service.onModuleDestroy();
     await clock.advance(100_000);

@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 
 import { Clock } from '../common/clock.js';
 import { AppConfig } from '../config/app-config.js';
@@ -9,7 +9,7 @@ const MIN_PAUSE_MS = 250;
 
 /** Looks for peers every `PEER_DISCOVERY_INTERVAL`, and in between for those that did not answer, as their turn comes. */
 @Injectable()
-export class PeerRefreshService implements OnApplicationBootstrap, OnModuleDestroy {
+export class PeerRefreshService implements OnModuleDestroy {
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
 
@@ -19,7 +19,8 @@ export class PeerRefreshService implements OnApplicationBootstrap, OnModuleDestr
     @Inject(Clock) private readonly clock: Clock,
   ) {}
 
-  onApplicationBootstrap(): void {
+  /** Called once the agent answers its peers: of two that look for each other, the later one must find the other. */
+  start(): void {
     this.running = this.run(this.stopping.signal).catch(() => undefined);
   }
 

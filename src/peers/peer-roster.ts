@@ -54,6 +54,13 @@ export class PeerRoster {
       .map(({ address }) => address);
   }
 
+  /** Addresses at `ip` that nobody has answered from, whether it is their turn or not. */
+  unmetAt(ip: string): HostPort[] {
+    return [...this.entries.values()]
+      .filter(({ met, address }) => !met && address.host === ip)
+      .map(({ address }) => address);
+  }
+
   /** When the next address may be asked who is there; undefined when all have answered. */
   nextAttemptMs(): number | undefined {
     const times = [...this.entries.values()].filter(({ met }) => !met).map(({ retryAtMs }) => retryAtMs);

@@ -50,6 +50,15 @@ export class PeerService {
     await this.directory.refresh(signal);
   }
 
+  /**
+   * Resolves when every agent that has called this one so far is among the peers, or could not be met. Whoever marks
+   * what it is about to read has called everybody first: after this no such mark is overlooked. Rejects only when the
+   * signal aborts.
+   */
+  async greeted(signal: AbortSignal): Promise<void> {
+    await this.directory.greeted(signal);
+  }
+
   /** What the peer has of the blobs; what it has nothing of is left out. */
   async availability(
     peer: Peer,

@@ -27,7 +27,7 @@ const QUIET_MS = 1500;
 /** The services a collector works with; one set for the whole process. */
 export interface CollectorParts extends OriginReadingParts {
   readonly store: Pick<BlobStore, 'sizeOf' | 'hasPartial' | 'verifiedBytes' | 'describe'>;
-  readonly peers: Pick<PeerService, 'availability' | 'openBlob' | 'quarantine'>;
+  readonly peers: Pick<PeerService, 'availability' | 'openBlob' | 'quarantine' | 'greeted'>;
   readonly flights: Flights;
   readonly relays: Pick<SwarmSource, 'relays' | 'sentOf' | 'swarmOf'>;
   readonly archives: BlobSource;

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { buffer, text } from 'node:stream/consumers';
 
 import { digestOf } from '../../src/domain/digest.js';
 import { PreheatMetrics } from '../../src/metrics/preheat-metrics.js';
+import { PeerHandshake } from '../../src/peers/client/peer-handshake.js';
 import type { PeerError } from '../../src/peers/peer-error.js';
 import { PeerAgent, type PeerAgentOptions } from '../support/peer-agent.js';
 
@@ -47,6 +49,21 @@ describe('two agents', () => {
       ]);
     });
 
+    it('know one that was not there when they looked as soon as it has looked for them', async () => {
+      const one = await start({ node: 'one', ...options });
+      const before = await start({ node: 'other', ...options });
+      const { port } = before.address;
+      await before.stop();
+      one.known.push(before.address);
+      await one.service.refresh(signal);
+      expect(one.service.peers()).toEqual([]);
+
+      const other = await start({ node: 'other', ...options, port });
+      await other.meet(one);
+      await one.service.greeted(signal);
+      expect(one.service.peers()).toEqual([expect.objectContaining({ instance: other.identity.instance })]);
+    });
+
     it('say what they have', async () => {
       const [one, other] = await pair(options);
       const [peer] = one.service.peers();
@@ -77,6 +94,17 @@ describe('two agents', () => {
       other.holdings.images.add(image);
       expect(await text(await one.service.openExport(peer!, image, 1000, signal))).toBe(`tar of ${image}`);
     });
+  });
+
+  it('do not call back whoever has another key', async () => {
+    const [one, other] = await Promise.all([start(), start({ key: randomBytes(32) })]);
+    one.known.push(other.address);
+    await one.service.refresh(signal);
+    const calls = jest.spyOn(one.get(PeerHandshake), 'meet');
+    await other.meet(one);
+    await one.service.greeted(signal);
+    expect(other.service.peers()).toEqual([]);
+    expect(calls).not.toHaveBeenCalled();
   });
 
   it('run many requests of one session at once', async () => {

@@ -5,6 +5,7 @@ import type { Request } from 'express';
 import { Access } from '../../common/access.decorator.js';
 import { AppConfig } from '../../config/app-config.js';
 import { AgentIdentity } from '../agent-identity.js';
+import { PeerDirectory } from '../peer-directory.js';
 import { canonicalIp, formatAddress } from '../peer-address.js';
 import { HelloDto } from './hello.dto.js';
 import { IncomingSessions } from './incoming-sessions.js';
@@ -20,6 +21,7 @@ export class SessionController {
     @Inject(AppConfig) private readonly config: AppConfig,
     private readonly identity: AgentIdentity,
     private readonly sessions: IncomingSessions,
+    private readonly directory: PeerDirectory,
   ) {}
 
   @Post()
@@ -28,7 +30,10 @@ export class SessionController {
   @ApiOkResponse({ description: '{node, instance, platform, protocol, nonce?, proofs?}' })
   hello(@Body() hello: HelloDto, @Req() request: Request): HelloAnswer {
     const { node, instance, platform, protocol } = this.identity;
-    if (this.config.access.peerAuth === 'none') return { node, instance, platform, protocol };
+    if (this.config.access.peerAuth === 'none') {
+      this.directory.calledFrom(remoteIp(request));
+      return { node, instance, platform, protocol };
+    }
     return this.sessions.challenge(hello, localAddress(request), request.socket.remoteAddress ?? '');
   }
 
@@ -36,9 +41,15 @@ export class SessionController {
   @HttpCode(HttpStatus.NO_CONTENT)
   @ApiOperation({ summary: "The caller's proof, the second half of a handshake" })
   @ApiNoContentResponse()
-  prove(@Body() proof: ProofDto): void {
+  prove(@Body() proof: ProofDto, @Req() request: Request): void {
     this.sessions.prove(proof);
+    // Not at its hello: two who refuse each other would call each other back for ever.
+    this.directory.calledFrom(remoteIp(request));
   }
+}
+
+function remoteIp({ socket }: Request): string {
+  return canonicalIp(socket.remoteAddress ?? '') ?? '';
 }
 
 function localAddress({ socket }: Request): string {

@@ -15,6 +15,9 @@ const blob = (index: number): WantedBlob => ({
   mediaType: 'layer',
 });
 
+/** Nobody calls who is not known already. */
+const KNOWN = { greeted: () => Promise.resolve() };
+
 /** A cluster in memory: every call takes a random time, and the registry counts who reads what. */
 class FakeCluster {
   readonly clock = new VirtualClock();
@@ -84,7 +87,7 @@ class FakeNode {
           return Promise.resolve();
         },
       },
-      { sweep: this, claims: this.claims, clock: cluster.clock },
+      { sweep: this, peers: KNOWN, claims: this.claims, clock: cluster.clock },
     );
     const running = rounds.run(done.signal).catch(() => undefined);
     while (open().length > 0) await cluster.clock.sleep(20);
@@ -172,6 +175,44 @@ describe('ClaimRounds', () => {
     expect(cluster.reads.get(blob(1).digest)).toBe(1);
   });
 
+  it('asks who has called meanwhile before it reads', async () => {
+    const cluster = new FakeCluster(Math.random);
+    const asked: string[] = [];
+    let peers: Peer[] = [];
+    const rounds = new ClaimRounds(
+      {
+        image: 'image',
+        claimKey: 'k',
+        peers: () => peers,
+        open: () => [blob(1)],
+        isUsable: () => true,
+        onAnswers: () => undefined,
+        onRead: () => Promise.reject(new Error('it reads')),
+      },
+      {
+        sweep: {
+          availability: (some) => {
+            asked.push(some.map(({ node }) => node).join());
+            return Promise.resolve(new Map());
+          },
+        },
+        // One calls once the blob is claimed, and takes a while to be met.
+        peers: {
+          greeted: async (signal) => {
+            if (asked.length === 0) return;
+            await cluster.clock.sleep(100, signal);
+            peers = [cluster.add('late').peer];
+          },
+        },
+        claims: new OriginClaims(),
+        clock: cluster.clock,
+      },
+    );
+    const running = rounds.run(new AbortController().signal);
+    await expect(cluster.clock.run(running)).rejects.toThrow('it reads');
+    expect(asked).toEqual(['', 'late']);
+  });
+
   it('fails with what reading fails with, and takes its claims back', async () => {
     const cluster = new FakeCluster(Math.random);
     const { claims } = cluster.add('a');
@@ -185,7 +226,12 @@ describe('ClaimRounds', () => {
         onAnswers: () => undefined,
         onRead: () => Promise.reject(new PreheatFailure('unauthorized', 'no')),
       },
-      { sweep: { availability: () => Promise.resolve(new Map()) }, claims, clock: cluster.clock },
+      {
+        sweep: { availability: () => Promise.resolve(new Map()) },
+        peers: KNOWN,
+        claims,
+        clock: cluster.clock,
+      },
     );
     const running = rounds.run(new AbortController().signal);
     await expect(cluster.clock.run(running)).rejects.toMatchObject({ reason: 'unauthorized' });

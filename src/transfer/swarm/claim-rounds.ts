@@ -1,6 +1,7 @@
 import type { Clock } from '../../common/clock.js';
 import type { Digest } from '../../domain/digest.js';
 import type { Peer } from '../../peers/peer-identity.js';
+import type { PeerService } from '../../peers/peer.service.js';
 import type { WantedBlob } from '../blob-source.js';
 import { decideClaim } from '../claim.js';
 import type { OriginClaims } from '../origin-claims.js';
@@ -11,6 +12,7 @@ const POLL_MS = { min: 200, max: 500 };
 
 export interface ClaimRoundsParts {
   readonly sweep: Pick<PeerSweep, 'availability'>;
+  readonly peers: Pick<PeerService, 'greeted'>;
   readonly claims: OriginClaims;
   readonly clock: Clock;
 }
@@ -50,6 +52,7 @@ export class ClaimRounds {
       this.unclaimAllBut(open);
       let claimedNow = false;
       if (open.length > 0) {
+        await this.parts.peers.greeted(signal);
         const all = this.options.peers();
         const live = watched.filter(({ instance }) => all.some((peer) => peer.instance === instance));
         const asked = round < 2 || askEveryone || live.length === 0 ? all : live;
