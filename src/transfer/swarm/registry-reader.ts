@@ -123,17 +123,21 @@ export class RegistryReader {
       const isWhole = opened.start === 0 && opened.end === blob.size;
       if (start > 0 || end < blob.size) reading.ranges = isWhole ? 'no' : 'yes';
       // A registry without Range sends everything: what is there already is passed over.
+      let mayBeFar = true;
       const giveBack = isWhole ? blob.reserve(0, blob.mine.length) : undefined;
       try {
         await blob.partial.write(opened.start, opened.stream, alive, {
           onPiece: async (bytes) => {
             stall.touch();
-            await this.ahead.hold(blob, alive);
+            // Looking costs as much as the blob has chunks: too much for every piece.
+            if (mayBeFar) await this.ahead.hold(blob, alive);
+            mayBeFar = false;
             stall.touch();
             await this.parts.downlink.take(bytes, alive);
           },
           onChunk: (index) => {
             note();
+            mayBeFar = true;
             this.events.onChunk(blob, index, startedMs);
           },
         });
