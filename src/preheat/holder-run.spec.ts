@@ -100,6 +100,18 @@ describe('A lock holder', () => {
     expect((await view(node('b'))).digest).toBe(NEW);
   });
 
+  it('asks once more when the digest that the registry has just named is of nothing', async () => {
+    const digests = [OLD, NEW];
+    const resolve: Surroundings['resolve'] = () => {
+      asked.push('tag');
+      return Promise.resolve(digests.shift()!);
+    };
+    const bring: Surroundings['bring'] = (digest) =>
+      digest === OLD ? failing('not_found')() : surroundings.bring(digest, true, 'a');
+    expect(await attempt(node('a', { resolve, bring }))).toEqual({ kind: 'complete', root: NEW });
+    expect(asked).toEqual(['tag', 'tag', NEW]);
+  });
+
   it('fails when what is gone is what the tag still means, or what an entry names itself', async () => {
     await record(NEW);
     const gone = { bring: failing('not_found') };

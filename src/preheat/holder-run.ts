@@ -134,10 +134,9 @@ export class HolderRun {
     try {
       return await this.read(session, digest, lease, signal);
     } catch (error) {
-      // A recorded digest that is gone everywhere: the tag has moved on, and its old manifest was removed.
-      const mayHaveMoved =
-        recorded && !wanted.reference.digest && reasonOf(error, 'no_source') === 'not_found';
-      if (!mayHaveMoved) throw error;
+      // A digest that is gone everywhere: the tag has moved on, and its old manifest was removed. Or it never was of
+      // anything: then one wrong header does not cost the cluster the pause after `not_found`.
+      if (wanted.reference.digest || reasonOf(error, 'no_source') !== 'not_found') throw error;
       const moved = await this.resolver.resolve(wanted, lease, undefined, signal);
       if (moved === digest) throw error;
       return this.read(session, moved, lease, signal);

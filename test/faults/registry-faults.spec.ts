@@ -9,6 +9,7 @@ const CASE_MS = 2 * READY_MS;
 const MANIFESTS = (name: string): RegExp => new RegExp(`/v2/team/${name}/manifests`);
 /** What a TLS server says to plain HTTP: alert, protocol version 1.2, fatal, unexpected message. */
 const TLS_ALERT = Buffer.from([0x15, 3, 3, 0, 2, 2, 10]);
+const OF_NOTHING = { 'docker-content-digest': `sha256:${'0'.repeat(64)}` };
 const BLOBS = (name: string): RegExp => new RegExp(`^GET /v2/team/${name}/blobs/`);
 
 describe('Faults of the registry', () => {
@@ -117,14 +118,29 @@ describe('Faults of the registry', () => {
   );
 
   it(
-    'a digest of a tag that there is no manifest of: says so, and becomes ready',
+    'a digest of a tag that there is no manifest of: asks again at once',
     async () => {
-      await survive('registry: another Docker-Content-Digest', async () => {
+      await survive('registry: another Docker-Content-Digest, once', async () => {
         const { name, reference } = await scene.newImage();
-        const headers = { 'docker-content-digest': `sha256:${'0'.repeat(64)}` };
-        scene.registry.faults.add(MANIFESTS(name), { kind: 'headers', headers }, 1);
+        scene.registry.faults.add(MANIFESTS(name), { kind: 'headers', headers: OF_NOTHING }, 1);
+        await scene.want(reference);
+        await scene.expectReady(reference);
+        return 'ready on all nodes';
+      });
+    },
+    CASE_MS,
+  );
+
+  it(
+    'the same again and again: says so, and becomes ready',
+    async () => {
+      await survive('registry: another Docker-Content-Digest, always', async () => {
+        const { name, reference } = await scene.newImage();
+        const tag = new RegExp(`^HEAD /v2/team/${name}/manifests/1.0$`);
+        scene.registry.faults.add(tag, { kind: 'headers', headers: OF_NOTHING }, Infinity);
         await scene.want(reference);
         await scene.seenFailing(reference, 'not_found');
+        scene.registry.faults.clear();
         await scene.forgetRecords();
         await scene.expectReady(reference);
         return 'not_found with retryAt, then ready';
