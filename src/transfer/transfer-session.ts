@@ -12,12 +12,12 @@ import { BlobCollector, type CollectorMemory, type CollectorOptions } from './bl
 import type { WantedBlob } from './blob-source.js';
 import { Contributions } from './contributions.js';
 import { DerivedImages } from './derived-images.js';
-import { derivedBlobs, distinctBlobs, type ImagePlan, manifestsOf, totalBytes } from './image-plan.js';
+import { ExportedImage } from './exported-image.js';
+import { derivedBlobs, type ImagePlan, totalBytes } from './image-plan.js';
 import { ManifestCollector, ManifestMissing } from './manifest-collector.js';
 import { neighboursOf } from './neighbours.js';
 import { PeerFailures } from './peer-failures.js';
 import { RegistrySource } from './registry.source.js';
-import type { ExportOrder } from './runtime-exports.js';
 import { Suspects } from './suspects.js';
 import { ImageSwarm } from './swarm/image-swarm.js';
 import type { OriginAccess } from './swarm/origin-reading.js';
@@ -47,12 +47,11 @@ export class TransferSession {
   private readonly manifests: ManifestCollector;
   private readonly memory: CollectorMemory;
   private readonly derivedImages: DerivedImages;
+  private readonly exported: ExportedImage;
   private holderInstance: string | undefined;
   private pin: Pin | undefined;
   private pinned: readonly WantedBlob[] | undefined;
-  private askedForExport = false;
   private plan: ImagePlan | undefined;
-  private derived: Digest | undefined;
   private bytesDone = 0;
   private bytesTotal = 0;
 
@@ -74,6 +73,11 @@ export class TransferSession {
     this.derivedImages = new DerivedImages(request, parts, this.manifests, {
       prepare: (blobs) => this.prepare(blobs),
       gather: (blobs, signal) => this.gather(blobs, signal),
+    });
+    this.exported = new ExportedImage(request, parts, this.contributions, {
+      prepare: (blobs) => this.prepare(blobs),
+      bring: (blob, source, signal) => this.memory.bringer.bring(blob, source, signal),
+      listener: { ...listener, onBytes: (count) => this.arrived(count) },
     });
   }
 
@@ -157,7 +161,7 @@ export class TransferSession {
     });
     const origin = lease && this.originOf(plan, peers, lease);
     const outcome = await this.gather(missing, signal, origin);
-    if (this.derived) return this.completed(plan, this.derived);
+    if (this.exported.derived) return this.completed(plan, this.exported.derived);
     if (outcome === 'complete') return this.completed(plan, undefined);
     const derived = await this.derivedImages.fromPeers(plan, peers, signal);
     return derived ? this.completed(plan, derived) : { kind: outcome };
@@ -227,54 +231,12 @@ export class TransferSession {
     return {
       source,
       insteadOfReading: async (toRead, signal) => {
-        const replaced = new Set(toRead.map(({ digest }) => digest));
-        // The config is read before the export is, and stays.
-        replaced.delete(plan.manifest.config.digest);
-        const kept = plan.blobs.filter(({ digest }) => !replaced.has(digest));
-        const order: ExportOrder = {
-          request: this.request,
-          plan,
-          peers: peers(),
-          config: () => this.configOf(plan, source, signal),
-          pin: async (layers) => {
-            await this.prepare(distinctBlobs([...kept, ...layers]));
-          },
-          listener: { ...this.listener, onBytes: (count) => this.arrived(count) },
-        };
-        if (await this.takeExport(plan, order, anySignal(signal, lease.signal))) return true;
+        const either = anySignal(signal, lease.signal);
+        if (await this.exported.take({ plan, peers: peers(), source, toRead }, either)) return true;
         // It may have brought the original blobs.
         return (await this.prepare(plan.blobs)).length === 0;
       },
     };
-  }
-
-  /** Once in a session. @returns true when the image is there, whole, under a derived manifest */
-  private async takeExport(plan: ImagePlan, order: ExportOrder, signal: AbortSignal): Promise<boolean> {
-    if (this.askedForExport) return false;
-    this.askedForExport = true;
-    const exported = await this.parts.exports.fetch(order, signal);
-    if (!exported) return false;
-    const { peer, startedMs, endedMs, result } = exported;
-    this.contributions.add(plan.root, { kind: 'peer', name: peer.node }, startedMs, endedMs);
-    if (result.complete === 'original') return false;
-    const missing = await this.prepare(distinctBlobs([...manifestsOf(plan), ...result.blobs]));
-    if (missing.length > 0) return false;
-    this.derived = result.derived;
-    return true;
-  }
-
-  /** The image's config, read from `source` if need be: it says what an exported image must consist of. */
-  private async configOf(
-    plan: ImagePlan,
-    source: RegistrySource,
-    signal: AbortSignal,
-  ): Promise<Uint8Array | undefined> {
-    const { config } = plan.manifest;
-    await this.parts.flights.ended(config.digest);
-    const stored = await this.parts.store.readBytes(config.digest, MAX_MANIFEST_BYTES);
-    if (stored) return stored;
-    await this.memory.bringer.bring(config, source, signal);
-    return this.parts.store.readBytes(config.digest, MAX_MANIFEST_BYTES);
   }
 
   private async completed(plan: ImagePlan, derived: Digest | undefined): Promise<TransferOutcome> {

@@ -96,6 +96,7 @@ class Holder {
     };
     const peerService = {
       peers: () => list.filter(({ node }) => !this.quarantined.includes(node)),
+      greeted: () => Promise.resolve(),
       inRuntime: ({ node }: Peer) => Promise.resolve(peers[node]?.holding),
       availability: (peer: Peer) => Promise.resolve(blobsOf(peer)),
       ask: (peer: Peer) => Promise.resolve({ blobs: blobsOf(peer), participants: [] }),
