@@ -1,5 +1,5 @@
 import type { RecordCache } from './record-cache.js';
-import type { RecordEntry } from './record-book.js';
+import type { RecordEntry } from './record-snapshot.js';
 
 /** Keeps the records for a restart. Only digests matter then, so that the renewals of holders cost no write. */
 export class KeptRecords {

@@ -7,7 +7,8 @@ import { type ImageKey, recordKeyOf } from './image-key.js';
 import type { Lease } from './lease.js';
 import { LockIdentity } from './lock-identity.js';
 import { type LockRecord, RECORD_VERSION, recordNodeName } from './record.js';
-import { RecordBook, type RecordEntry } from './record-book.js';
+import { RecordBook } from './record-book.js';
+import type { RecordEntry } from './record-snapshot.js';
 import { RecordLease, swapTimeoutMs } from './record-lease.js';
 
 /** Takes locks and keeps the leases of this process; at shutdown gives them back while peers are still answered. */

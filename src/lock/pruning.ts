@@ -1,4 +1,4 @@
-import type { RecordEntry, RecordSnapshot } from './record-book.js';
+import type { RecordEntry, RecordSnapshot } from './record-snapshot.js';
 import { holderOf, recordOf } from './record-interpreter.js';
 
 /** Records are removed only when there is more of them than this. Bytes. */

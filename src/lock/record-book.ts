@@ -10,23 +10,8 @@ import { Outage } from './outage.js';
 import { type DecodedRecord, decodeRecord, encodeRecord, type LockRecord } from './record.js';
 import { RecordCache } from './record-cache.js';
 import { RecordKey } from './record-key.js';
+import type { RecordEntry, RecordSnapshot } from './record-snapshot.js';
 import { SharedCall } from './shared-call.js';
-
-/** A record as this process last saw it. */
-export interface RecordEntry {
-  readonly text: string;
-  readonly decoded: DecodedRecord;
-  /** Monotonic: when this process first saw this very text. */
-  readonly sinceMs: number;
-}
-
-export interface RecordSnapshot {
-  readonly entries: ReadonlyMap<string, RecordEntry>;
-  /** Of keys and texts together. */
-  readonly sizeBytes: number;
-  /** The backend cannot be asked: these are the last records known, good for reading only. */
-  readonly readOnly: boolean;
-}
 
 /** A backend that did not answer is not asked again for this long. */
 const FAILURE_MEMORY_MS = 1000;

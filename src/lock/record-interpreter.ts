@@ -12,7 +12,7 @@ import {
   recordNodeName,
   waitedOut,
 } from './record.js';
-import type { RecordEntry } from './record-book.js';
+import type { RecordEntry } from './record-snapshot.js';
 import type { RecordView } from './record-view.js';
 
 /**

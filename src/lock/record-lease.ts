@@ -8,7 +8,8 @@ import { nextFailure } from './failure-policy.js';
 import type { ImageKey } from './image-key.js';
 import type { Lease } from './lease.js';
 import { type LockRecord, type RecordHolder, type RecordOrigin, waitedOut } from './record.js';
-import type { RecordBook, RecordEntry } from './record-book.js';
+import type { RecordBook } from './record-book.js';
+import type { RecordEntry } from './record-snapshot.js';
 
 /** What a swap that took the lock has written, and when it was sent (monotonic). */
 export interface TakenRecord {

@@ -5,7 +5,7 @@ import { MAX_RANK_WAIT_MS, RANK_STEP_MS, rankOf } from './election.js';
 import type { ImageKey } from './image-key.js';
 import { KnownNodes } from './known-nodes.js';
 import { LockIdentity } from './lock-identity.js';
-import type { RecordEntry } from './record-book.js';
+import type { RecordEntry } from './record-snapshot.js';
 import { recordOf } from './record-interpreter.js';
 
 const MIN_POLL_MS = 2000;
