@@ -131,10 +131,11 @@ describe('the application over HTTP', () => {
         done();
       },
     });
+    const logging = loggingParams(config.useValue);
     const module = await Test.createTestingModule({
       imports: [
         FakeConfigModule,
-        LoggerModule.forRoot({ pinoHttp: [loggingParams(config.useValue).pinoHttp as Options, sink] }),
+        LoggerModule.forRoot({ ...logging, pinoHttp: [logging.pinoHttp as Options, sink] }),
         HttpModule,
         MetricsModule,
       ],

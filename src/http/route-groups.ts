@@ -2,7 +2,7 @@
  * Routes of machines: agents, probes, Prometheus. They have limits of their own (slots, rates), come often, and would
  * fill the log.
  */
-const MACHINE_ROUTES = ['/health', '/metrics', '/v2', '/peer'];
+export const MACHINE_ROUTES: readonly string[] = ['/health', '/metrics', '/v2', '/peer'];
 
 /** Where agents meet: open to strangers, so that it alone of the machines' routes is counted. */
 const HANDSHAKE_ROUTE = '/peer/v1/session';

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 
 import { HttpStatus, Inject, Injectable } from '@nestjs/common';
 
@@ -36,7 +36,7 @@ const MAX_SESSIONS = 4096;
 
 interface IncomingSession {
   readonly caller: Caller;
-  readonly secret: Buffer;
+  readonly secret: KeyObject;
   readonly window: ReplayWindow;
 }
 
