@@ -58,7 +58,7 @@ describe('DiskGuard', () => {
       message: `the runtime has taken 12.7 KiB for the image, more than was expected, and leaves 16.6 KiB free on the disk of ${DIRECTORY}, where MIN_FREE_DISK is 19.5 KiB`,
       freeBytesNeeded: 32_000,
     });
-    expect(clock.monotonicMs()).toBe(400);
+    expect(clock.monotonicMs()).toBeLessThan(1000);
   });
 
   it('goes by the most that was free meanwhile: what another pull left behind is still being removed', async () => {

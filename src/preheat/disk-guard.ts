@@ -8,8 +8,8 @@ import { ImageRuntime } from '../runtime/image-runtime.js';
 import { type DiskSpace, diskSpaceOf, minFreeBytes } from '../store/disk-space.js';
 import { InsufficientDisk } from '../store/insufficient-disk.js';
 
-const LOOK_MS = 200;
-/** Of `MIN_FREE_DISK`: 18 % of the disk by default. kubelet's garbage collection begins at 15 %. */
+const LOOK_MS = 50;
+/** Of `MIN_FREE_DISK`: 18 % of the disk by default; kubelet's garbage collection begins below 16 %. */
 const FLOOR = 0.9;
 
 /** What an image unpacks to is known only when it is: a pull that takes more than was expected is ended in time. */
