@@ -4,6 +4,7 @@ import { PreheatFailure } from '../domain/errors.js';
 import { parseImageReference } from '../domain/image-reference.js';
 import type { LockService } from '../lock/lock.service.js';
 import type { RecordView } from '../lock/record-view.js';
+import { InsufficientDisk } from '../store/insufficient-disk.js';
 import type { DigestResolver } from './digest-resolver.js';
 import { FailurePause } from './failure-pause.js';
 import type { StatusStore } from './status.store.js';
@@ -32,7 +33,11 @@ beforeEach(() => {
 });
 
 /** How long the pause after `error` took, while `events` happened at their times. */
-async function pauseMs(error: unknown, events: Readonly<Record<number, () => void>> = {}): Promise<number> {
+async function pauseMs(
+  error: unknown,
+  events: Readonly<Record<number, () => void>> = {},
+  failures = 1,
+): Promise<number> {
   const lock: Pick<LockService, 'lookup' | 'pollIntervalMs'> = {
     lookup: () => Promise.resolve(record),
     pollIntervalMs: () => POLL_MS,
@@ -55,7 +60,7 @@ async function pauseMs(error: unknown, events: Readonly<Record<number, () => voi
   const startedMs = clock.monotonicMs();
   for (const [atMs, happen] of Object.entries(events))
     void clock.sleep(Number(atMs), signal).then(happen, () => undefined);
-  await clock.run(pause.after(wanted, error, 1, signal));
+  await clock.run(pause.after(wanted, error, failures, signal));
   return clock.monotonicMs() - startedMs;
 }
 
@@ -95,5 +100,39 @@ describe('After a failure', () => {
     archived = true;
     const full = new PreheatFailure('store_full', 'no room', { retryAfterMs: 60_000 });
     expect(await pauseMs(full, { 9000: () => (record = NONE) })).toBe(60_000);
+  });
+
+  describe('of a full disk', () => {
+    /** After so many the next try is more than a minute away. */
+    const failures = 5;
+
+    class Disk extends InsufficientDisk {
+      hasRoom = false;
+
+      constructor() {
+        super('no room', '/nowhere', 1);
+      }
+
+      override isOver(): Promise<boolean> {
+        return Promise.resolve(this.hasRoom);
+      }
+    }
+
+    it('it goes on when there is room', async () => {
+      const disk = new Disk();
+      const took = await pauseMs(disk, { 22_000: () => (disk.hasRoom = true) }, failures);
+      expect(took).toBe(25_000);
+    });
+
+    it('it tries again all the same when there is none', async () => {
+      const disk = new Disk();
+      const took = await pauseMs(disk, {}, failures);
+      expect(took).toBe(shown.retryInMs);
+      expect(took).toBeGreaterThan(60_000);
+    });
+
+    it('it does not wait for a disk that cannot be looked at', async () => {
+      expect(await pauseMs(new InsufficientDisk('no room', '/not/here', 1), {}, failures)).toBe(5_000);
+    });
   });
 });

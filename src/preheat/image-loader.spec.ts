@@ -5,6 +5,7 @@ import { PreheatFailure } from '../domain/errors.js';
 import type { MirrorServer } from '../mirror/mirror.server.js';
 import type { ImageRuntime } from '../runtime/image-runtime.js';
 import type { RepoDigestRestorer } from '../runtime/repo-digest-restorer.js';
+import type { DiskGuard } from './disk-guard.js';
 import type { EarlyPull } from './early-pull.js';
 import { ImageLoader, type LoadOutcome } from './image-loader.js';
 
@@ -66,6 +67,7 @@ describe('ImageLoader', () => {
       runtime as ImageRuntime,
       restorer,
       mirror as MirrorServer,
+      { over: () => runtime as ImageRuntime } as unknown as DiskGuard,
     );
     const source = { root: ROOT, digest: ROOT };
     return loader.load(wantedImage(reference), source, signal, () => undefined, begun);

@@ -9,6 +9,7 @@ import { ImageRuntime } from '../runtime/image-runtime.js';
 import { RepoDigestRestorer } from '../runtime/repo-digest-restorer.js';
 import { unnamedMessage } from './unnamed-message.js';
 import { Arrivals } from './arrivals.js';
+import { DiskGuard } from './disk-guard.js';
 import { EarlyPull } from './early-pull.js';
 import type { WantedImage } from './wanted-image.js';
 
@@ -17,6 +18,8 @@ export interface LoadSource {
   /** All of its blobs are in the store. */
   readonly root: Digest;
   readonly digest: Digest;
+  /** Where the runtime unpacks it, as `guardedDirectory` says. */
+  readonly runtimeDirectory?: string | undefined;
 }
 
 export type LoadOutcome =
@@ -38,18 +41,19 @@ export class ImageLoader {
     @Inject(ImageRuntime) private readonly runtime: ImageRuntime,
     @Inject(RepoDigestRestorer) private readonly restorer: RepoDigestRestorer,
     private readonly mirror: MirrorServer,
+    private readonly guard: DiskGuard,
   ) {
     this.restoring = config.runtime.restoreRepoDigests;
   }
 
   /** Lets the runtime begin with an image of which `arrivals` are still on their way. The caller ends it. */
-  begin(root: Digest, arrivals: Arrivals): EarlyPull {
-    return new EarlyPull(root, arrivals, this.runtime, this.mirror);
+  begin(root: Digest, arrivals: Arrivals, runtimeDirectory?: string): EarlyPull {
+    return new EarlyPull(root, arrivals, this.guard.over(runtimeDirectory), this.mirror);
   }
 
   /**
    * @param begun a pull of the same root that began early
-   * @throws PreheatFailure as the runtime does, unless it is for the lack of a manifest
+   * @throws PreheatFailure as the runtime and `DiskGuard` do, unless it is for the lack of a manifest
    */
   async load(
     wanted: WantedImage,
@@ -62,7 +66,7 @@ export class ImageLoader {
     if (pulled !== undefined) return this.loaded(wanted, pulled, source, signal);
     const session = this.mirror.open(source.root);
     try {
-      await this.runtime.pull(session.name, signal, onProgress);
+      await this.guard.over(source.runtimeDirectory).pull(session.name, signal, onProgress);
       return await this.loaded(wanted, session.name, source, signal);
     } catch (cause) {
       signal.throwIfAborted();

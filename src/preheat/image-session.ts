@@ -34,12 +34,19 @@ export class ImageSession {
     private readonly deadlineMs: number | undefined,
   ) {
     if (base.identifiesBy === 'config')
-      this.early = new EarlyStart((root, arrivals) => services.loader.begin(root, arrivals));
+      this.early = new EarlyStart((root, arrivals) =>
+        services.loader.begin(root, arrivals, this.runtimeDirectory),
+      );
   }
 
   /** What the reference means, once an attempt was made at it. */
   get digest(): Digest | undefined {
     return this.named;
+  }
+
+  /** Where the runtime unpacks the image, if that is to be watched. */
+  get runtimeDirectory(): string | undefined {
+    return this.base.runtimeDirectory;
   }
 
   get progress(): TransferProgress {

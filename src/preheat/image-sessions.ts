@@ -7,6 +7,7 @@ import { formatPlatform } from '../domain/platform.js';
 import { recordKeyOf } from '../lock/image-key.js';
 import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
 import { TransferService } from '../transfer/transfer.service.js';
+import { guardedDirectory } from './guarded-directory.js';
 import { ImageLoader } from './image-loader.js';
 import { ImageSession } from './image-session.js';
 import { Slots } from './slots.js';
@@ -24,10 +25,11 @@ export class ImageSessions {
   ) {}
 
   /** The caller closes it. */
-  open(wanted: WantedImage, { identifiesBy, images, rootDirectory }: RuntimeSnapshot): ImageSession {
+  open(wanted: WantedImage, snapshot: RuntimeSnapshot): ImageSession {
+    const { identifiesBy, images } = snapshot;
     const { image, reference, platform, timeoutMs } = wanted;
     const { nodeName, platform: own, runtime } = this.config;
-    const { kind } = runtime;
+    const runtimeDirectory = guardedDirectory(snapshot, runtime.kind);
     const request = {
       image,
       reference,
@@ -35,8 +37,7 @@ export class ImageSessions {
       native: formatPlatform(platform) === formatPlatform(own),
       identifiesBy,
       isLoaded: (name: string) => images.has(name),
-      // The layout of `directory` unpacks nothing, and comes to be with the first image.
-      ...(rootDirectory === undefined || kind === 'directory' ? {} : { runtimeDirectory: rootDirectory }),
+      ...(runtimeDirectory === undefined ? {} : { runtimeDirectory }),
       claimKey: `${recordKeyOf(keyOf(wanted))} ${nodeName}`,
     };
     const watch = new ProgressWatch(timeoutMs, () => {

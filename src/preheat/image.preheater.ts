@@ -56,7 +56,8 @@ export class ImagePreheater {
     const { wanted } = session;
     return session.inSlot(signal, (watched) => {
       this.status.enter(keyOf(wanted), 'loading', session.progress);
-      const source: LoadSource = { root, digest: session.digest ?? root };
+      const { digest = root, runtimeDirectory } = session;
+      const source: LoadSource = { root, digest, runtimeDirectory };
       return this.loader.load(wanted, source, watched, () => session.touch(), session.earlyPull);
     });
   }

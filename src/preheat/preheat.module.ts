@@ -10,6 +10,7 @@ import { StoreModule } from '../store/store.module.js';
 import { TransferModule } from '../transfer/transfer.module.js';
 import { DigestNaming } from './digest-naming.js';
 import { DigestResolver } from './digest-resolver.js';
+import { DiskGuard } from './disk-guard.js';
 import { DriftCheck } from './drift-check.js';
 import { FailurePause } from './failure-pause.js';
 import { HolderRun } from './holder-run.js';
@@ -44,6 +45,7 @@ import { WantedImages } from './wanted-images.js';
   providers: [
     DigestNaming,
     DigestResolver,
+    DiskGuard,
     DriftCheck,
     FailurePause,
     HolderRun,

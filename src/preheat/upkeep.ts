@@ -1,20 +1,23 @@
-import { Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 
+import { AppConfig } from '../config/app-config.js';
 import { messageOf } from '../domain/errors.js';
 import { LockService } from '../lock/lock.service.js';
 import { PreheatMetrics } from '../metrics/preheat-metrics.js';
 import type { RuntimeSnapshot } from '../runtime/image-runtime.js';
 import { StoreSpace } from '../store/store-space.js';
+import { guardedDirectory } from './guarded-directory.js';
 import { RuntimeNames } from './runtime-names.js';
 import { keyOf } from './wanted-image.js';
 import { WantedImages } from './wanted-images.js';
 
-/** What is put in order at every check: the runtime's names, and records that nobody needs; and how big the store is. */
+/** What is put in order at every check: the runtime's names, records that nobody needs, and the store. */
 @Injectable()
 export class Upkeep {
   private readonly logger = new Logger(Upkeep.name);
 
   constructor(
+    @Inject(AppConfig) private readonly config: AppConfig,
     private readonly wanted: WantedImages,
     private readonly names: RuntimeNames,
     private readonly lock: LockService,
@@ -34,6 +37,7 @@ export class Upkeep {
 
   async tidy(snapshot: RuntimeSnapshot, signal: AbortSignal): Promise<void> {
     try {
+      await this.space.relieve(guardedDirectory(snapshot, this.config.runtime.kind));
       this.metrics.storeBytes(await this.space.usedBytes());
       await this.names.tidy(snapshot, signal);
       await this.lock.prune(this.wanted.all().map(keyOf), signal);

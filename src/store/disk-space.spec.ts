@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
 
-import { diskSpaceOf, maxStoreBytes, minFreeBytes } from './disk-space.js';
+import { diskSpaceOf, maxStoreBytes, minFreeBytes, shrinkBelowBytes } from './disk-space.js';
 
 const GIB = 1024 ** 3;
 const disk = (totalBytes: number) => ({ totalBytes, freeBytes: totalBytes });
@@ -22,5 +22,10 @@ describe('disk space', () => {
   it('takes MIN_FREE_DISK as bytes or as a part of the disk', () => {
     expect(minFreeBytes({ bytes: 7 }, disk(GIB))).toBe(7);
     expect(minFreeBytes({ fraction: 0.2 }, disk(10 * GIB))).toBe(2 * GIB);
+  });
+
+  it('lets the store shrink below a quarter more than MIN_FREE_DISK', () => {
+    expect(shrinkBelowBytes({ fraction: 0.2 }, disk(100 * GIB))).toBe(25 * GIB);
+    expect(shrinkBelowBytes({ bytes: 0 }, disk(GIB))).toBe(0);
   });
 });

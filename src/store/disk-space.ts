@@ -22,6 +22,14 @@ export function minFreeBytes(minFree: FreeDisk, { totalBytes }: DiskSpace): numb
   return 'bytes' in minFree ? minFree.bytes : Math.ceil(minFree.fraction * totalBytes);
 }
 
+/**
+ * Below this much free space, in bytes, the store gives up what it can: 25 % of the disk where `MIN_FREE_DISK` is 20 %.
+ * What it holds can be fetched again; what kubelet's garbage collection takes at 15 % are images that Pods wait for.
+ */
+export function shrinkBelowBytes(minFree: FreeDisk, disk: DiskSpace): number {
+  return minFreeBytes(minFree, disk) * 1.25;
+}
+
 /** `STORE_MAX_SIZE` in bytes: as set, 0 for no limit; else the smaller of 20 GiB and a tenth of the file system. */
 export function maxStoreBytes(configured: number | undefined, { totalBytes }: DiskSpace): number {
   if (configured === undefined)

@@ -37,7 +37,7 @@ export class RuntimeDisk {
         this.unmeasured.add(directory);
         this.logger.warn(
           { directory, error: messageOf(error) },
-          "the runtime's disk cannot be measured from here: MIN_FREE_DISK holds for the store's alone",
+          "the runtime's directory is not mounted here, so that its disk cannot be measured: MIN_FREE_DISK holds for the store's alone",
         );
       }
       return undefined;

@@ -10,6 +10,7 @@ import { type Digest, digestOf } from '../domain/digest.js';
 import { MEDIA_TYPES } from '../domain/manifest.js';
 import type { SizedBlob } from './catalog-image.js';
 import { diskSpaceOf } from './disk-space.js';
+import { InsufficientDisk } from './insufficient-disk.js';
 import type { Pin } from './store-space.js';
 
 const KIB = 1024;
@@ -252,6 +253,81 @@ describe('StoreSpace', () => {
       reason: 'insufficient_disk',
       message: expect.stringMatching(/needs 500 KiB .*MIN_FREE_DISK leaves 0 B of the .* free/) as string,
     });
+  });
+
+  describe('where little space is left on the disk', () => {
+    /** Nine tenths of what is free are to stay: enough for `MIN_FREE_DISK` itself, less than five quarters of it. */
+    beforeEach(async () => {
+      const { freeBytes } = await diskSpaceOf(files.directory);
+      await files.dispose();
+      files = await TemporaryStore.open({ minFree: { bytes: freeBytes * 0.9 } }, clock);
+    });
+
+    it('shrinks the store before anything new comes', async () => {
+      files.space.setListed(new Set(['a', 'b']));
+      await takeIn('a', { a: 300 });
+      await takeIn('b', { b: 300 });
+      expect(images()).toEqual(['b']);
+    });
+
+    it('gives up what nobody has needed for ten minutes', async () => {
+      files.space.setListed(new Set(['a']));
+      await takeIn('a', { a: 300 });
+      await files.space.relieve(undefined);
+      expect(images()).toEqual(['a']);
+      await clock.advance(9 * MINUTE_MS);
+      files.space.touch(blob('a', 300).digest);
+      await clock.advance(9 * MINUTE_MS);
+      await files.space.relieve(undefined);
+      expect(images()).toEqual(['a']);
+      await clock.advance(2 * MINUTE_MS);
+      await files.space.relieve(undefined);
+      expect(images()).toEqual([]);
+      expect(await has('a', 300)).toBe(false);
+    });
+
+    it('leaves what is on its way', async () => {
+      await takeIn('a', { a: 300 });
+      await clock.advance(20 * MINUTE_MS);
+      const pin = await files.space.pin('a', [blob('a', 300)]);
+      await clock.advance(20 * MINUTE_MS);
+      await files.space.relieve(undefined);
+      expect(images()).toEqual(['a']);
+      pin.release();
+      await files.space.relieve(undefined);
+      expect(images()).toEqual([]);
+    });
+
+    it('says once, in the log, that it cannot measure the disk of the runtime', async () => {
+      const warn = jest.spyOn(Logger.prototype, 'warn');
+      await files.space.relieve('/not/here');
+      await files.space.relieve('/not/here');
+      await files.space.reserve('b', { directory: '/not/here', sizeBytes: 1 });
+      expect(warn.mock.calls).toEqual([
+        [expect.objectContaining({ directory: '/not/here' }), expect.stringMatching(/not mounted here/)],
+      ]);
+      warn.mockRestore();
+    });
+  });
+
+  it('keeps everything while there is enough space on the disk', async () => {
+    await takeIn('a', { a: 300 });
+    await clock.advance(20 * MINUTE_MS);
+    await files.space.relieve(undefined);
+    expect(images()).toEqual(['a']);
+  });
+
+  it('tells when there is room for what had none', async () => {
+    await files.dispose();
+    files = await TemporaryStore.open({}, clock);
+    const { freeBytes } = await diskSpaceOf(files.directory);
+    const failure: unknown = await files.space.pin('a', [unknownBlob('huge', freeBytes + 2 ** 33)]).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (!(failure instanceof InsufficientDisk)) throw new Error('it must not fit');
+    expect(await failure.isOver()).toBe(false);
+    expect(await new InsufficientDisk('', files.directory, freeBytes - 2 ** 33).isOver()).toBe(true);
   });
 
   it('forgets images whose blobs were deleted from outside', async () => {

@@ -7,14 +7,15 @@ import type { Digest } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { BlobStore } from './blob-store.js';
 import type { CatalogImage, SizedBlob } from './catalog-image.js';
-import { type DiskSpace, diskSpaceOf, maxStoreBytes, minFreeBytes } from './disk-space.js';
+import { diskSpaceOf, maxStoreBytes, minFreeBytes, shrinkBelowBytes } from './disk-space.js';
 import { type EvictionInput, type EvictionPlan, planEviction } from './eviction-plan.js';
 import { ImageCatalog } from './image-catalog.js';
+import { formatRoom, InsufficientDisk, runtimeDiskFull } from './insufficient-disk.js';
 import { RuntimeDisk, type RuntimeLoad } from './runtime-disk.js';
 import { StoreInventory } from './store-inventory.js';
 import { StoreLayout } from './store-layout.js';
 
-/** A blob that a peer asked for stays at least this long. */
+/** A blob that a peer asked for stays at least this long; so does an image that has just come. */
 const ASKED_FOR_MS = 10 * 60_000;
 
 /** Holds an image's blobs in the store, and the room for those still to come. */
@@ -104,6 +105,26 @@ export class StoreSpace {
     });
   }
 
+  /**
+   * Gives up images that nobody has needed for ten minutes, as far as it takes, where little space is left on the store's
+   * disk, whoever took it. To be called now and then.
+   * @param runtimeDirectory where the runtime keeps its images: the log says so, once, when it cannot be measured
+   */
+  async relieve(runtimeDirectory: string | undefined): Promise<void> {
+    await this.inTurn(async () => {
+      await this.layout.ensure();
+      if (runtimeDirectory !== undefined) await this.runtimeDisk.space(runtimeDirectory, this.layout.root);
+      const disk = await diskSpaceOf(this.layout.root);
+      const missing = shrinkBelowBytes(this.config.store.minFree, disk) - disk.freeBytes;
+      if (missing <= 0) return;
+      const { complete, partial } = await this.inventory.list();
+      const input = this.evictionInput([], new Map([...partial, ...complete]), [...this.pins.values()]);
+      const newestMs = this.clock.wallMs() - ASKED_FOR_MS;
+      const isHeld = (image: CatalogImage): boolean => input.isHeld(image) || image.lastUsedMs > newestMs;
+      await this.evict(planEviction({ ...input, isHeld }, missing));
+    });
+  }
+
   /** One at a time: two that look at the same free space would both take it. */
   private async inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.turn.then(work);
@@ -154,24 +175,24 @@ export class StoreSpace {
     const storeRoom = storeMax - sum(onDisk.values()) - demand.reservedBytes;
     const diskRoom = disk.freeBytes - minFreeBytes(this.config.store.minFree, disk) - demand.reservedBytes;
 
-    const missing = Math.max(
-      demand.imageBytes === 0 ? 0 : demand.imageBytes - storeRoom,
-      diskBytes - diskRoom,
-    );
+    const scarce =
+      shrinkBelowBytes(this.config.store.minFree, disk) - (disk.freeBytes - demand.reservedBytes);
+    const missing = Math.max(demand.imageBytes === 0 ? 0 : demand.imageBytes - storeRoom, diskBytes + scarce);
     if (missing <= 0) return;
-    const plan = planEviction(this.evictionInput(image, blobs, onDisk, others), missing);
+    const plan = planEviction(this.evictionInput(blobs, onDisk, others, image), missing);
     const need = `the image needs ${formatBytes(demand.imageBytes)} more`;
     if (demand.imageBytes > 0 && demand.imageBytes > storeRoom + plan.freedBytes) {
       throw new PreheatFailure(
         'store_full',
-        `${need}, but beside images in use the store has room for ${room(storeRoom + plan.freedBytes)} (STORE_MAX_SIZE ${formatBytes(storeMax)})`,
+        `${need}, but beside images in use the store has room for ${formatRoom(storeRoom + plan.freedBytes)} (STORE_MAX_SIZE ${formatBytes(storeMax)})`,
       );
     }
     if (diskBytes > diskRoom + plan.freedBytes) {
       const unpacked = runtimeBytes === 0 ? '' : `, and the runtime about ${formatBytes(runtimeBytes)}`;
-      throw new PreheatFailure(
-        'insufficient_disk',
-        `${need}${unpacked}, but MIN_FREE_DISK leaves ${room(diskRoom + plan.freedBytes)} of the ${formatBytes(disk.freeBytes)} free on the disk of STORE_DIR`,
+      throw new InsufficientDisk(
+        `${need}${unpacked}, but MIN_FREE_DISK leaves ${formatRoom(diskRoom + plan.freedBytes)} of the ${formatBytes(disk.freeBytes)} free on the disk of STORE_DIR`,
+        this.layout.root,
+        disk.freeBytes + diskBytes - diskRoom - plan.freedBytes,
       );
     }
     await this.evict(plan);
@@ -197,12 +218,12 @@ export class StoreSpace {
   }
 
   private evictionInput(
-    image: string,
     blobs: readonly SizedBlob[],
     onDisk: ReadonlyMap<Digest, number>,
     others: readonly PinnedImage[],
+    ...images: readonly string[]
   ): EvictionInput {
-    const held = new Set([image, ...others.map((other) => other.image)]);
+    const held = new Set([...images, ...others.map((other) => other.image)]);
     const pinned = new Set(others.flatMap((other) => other.blobs.map(({ digest }) => digest)));
     for (const { digest } of blobs) pinned.add(digest);
     for (const digest of onDisk.keys()) if (this.store.isBeingWritten(digest)) pinned.add(digest);
@@ -226,6 +247,7 @@ export class StoreSpace {
   }
 
   private async evict({ images, digests, freedBytes }: EvictionPlan): Promise<void> {
+    if (images.length === 0 && digests.length === 0) return;
     await this.catalog.remove(images);
     for (const digest of digests) {
       await this.store.release(digest);
@@ -242,19 +264,4 @@ function sum(values: Iterable<number>): number {
   let total = 0;
   for (const value of values) total += value;
   return total;
-}
-
-function runtimeDiskFull(
-  { directory, sizeBytes }: RuntimeLoad,
-  leftBytes: number,
-  { freeBytes }: DiskSpace,
-): PreheatFailure {
-  return new PreheatFailure(
-    'insufficient_disk',
-    `the image needs about ${formatBytes(sizeBytes)} unpacked, but MIN_FREE_DISK leaves ${room(leftBytes)} of the ${formatBytes(freeBytes)} free on the disk of ${directory}`,
-  );
-}
-
-function room(bytes: number): string {
-  return formatBytes(Math.max(0, Math.floor(bytes)));
 }

@@ -28,7 +28,7 @@ import type {
   TransferProgress,
   TransferRequest,
 } from './transfer-request.js';
-import { unpackedBytes } from './unpacked-size.js';
+import { loadBytes } from './unpacked-size.js';
 
 /** What this node may do in one attempt, and whom it knows to be at work. */
 export interface AttemptOptions {
@@ -202,10 +202,7 @@ export class TransferSession {
     const loaded = this.parts.catalog.list().filter(({ image }) => isLoaded(image));
     const there = new Set(loaded.flatMap((image) => image.blobs.map(({ digest }) => digest)));
     const toLoad = blobs.filter(({ digest }) => !there.has(digest));
-    const unpacked = toLoad.reduce((sum, blob) => sum + unpackedBytes(blob), 0);
-    // A runtime that knows images by their manifest keeps the blobs beside what it unpacks from them.
-    const sizeBytes = unpacked + (identifiesBy === 'manifest' ? totalBytes(toLoad) : 0);
-    return { directory: runtimeDirectory, sizeBytes };
+    return { directory: runtimeDirectory, sizeBytes: loadBytes(toLoad, identifiesBy) };
   }
 
   private gather(

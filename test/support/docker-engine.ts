@@ -21,6 +21,8 @@ export interface DockerEngineOptions {
   readonly insecureRegistries?: readonly string[];
   /** How often the classic store tries a layer that breaks off, with growing delays; the engine's default is 5. */
   readonly maxDownloadAttempts?: number;
+  /** Where its images are, temporary files too; by default below its own directory. `stop` leaves what is there. */
+  readonly dataRoot?: string;
   /** Where it runs, and pulls from; loopback by default. Elsewhere its API is reached over TCP as well, without TLS. */
   readonly place?: ProcessPlace;
 }
@@ -84,7 +86,8 @@ export class DockerEngine {
   /** Starts the daemon again on the same data, after `pause` or `kill`. */
   async resume(): Promise<void> {
     const path = (name: string): string => join(this.directory, name);
-    const { binDirectory } = this.options;
+    const { binDirectory, dataRoot = path('data') } = this.options;
+    const temporary = this.options.dataRoot === undefined ? path('tmp') : join(dataRoot, 'tmp');
     // Apart from any containerd that runs on the machine: dockerd shares that one when it finds it.
     const namespace = `test-${randomBytes(4).toString('hex')}`;
     const [command, ...launched] = [
@@ -97,7 +100,7 @@ export class DockerEngine {
         ...launched,
         // Said explicitly, or it waits for 15 s with its warning.
         ...(this.place === LOOPBACK ? [] : ['--host', this.remoteHost, '--tls=false']),
-        ...['--config-file', path('daemon.json'), '--data-root', path('data'), '--exec-root', path('exec')],
+        ...['--config-file', path('daemon.json'), '--data-root', dataRoot, '--exec-root', path('exec')],
         ...['--pidfile', path('pid'), '--host', this.host, '--iptables=false', '--ip6tables=false'],
         ...['--bridge=none', '--containerd-namespace', namespace],
         ...['--containerd-plugins-namespace', `${namespace}-plugins`],
@@ -107,8 +110,8 @@ export class DockerEngine {
       env: {
         ...process.env,
         PATH: [binDirectory, process.env['PATH']].filter((part) => part !== undefined).join(delimiter),
-        TMPDIR: path('tmp'),
-        DOCKER_TMPDIR: path('tmp'),
+        TMPDIR: temporary,
+        DOCKER_TMPDIR: temporary,
       },
     });
     await this.daemon.ready(() => this.client.ping(), START_TIMEOUT_MS);
@@ -129,6 +132,7 @@ export class DockerEngine {
   async stop(): Promise<void> {
     await this.pause();
     await unmountBelow(this.directory);
+    if (this.options.dataRoot !== undefined) await unmountBelow(this.options.dataRoot);
     await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
 

@@ -55,9 +55,18 @@ export async function openHandles(agent: AgentProcess): Promise<number> {
 }
 
 /** Resident memory of a process, bytes. */
-export async function residentBytes({ pid }: AgentProcess): Promise<number> {
+export function residentBytes({ pid }: AgentProcess): Promise<number> {
+  return statusBytes(pid, 'VmRSS');
+}
+
+/** The most that it ever had. */
+export function peakResidentBytes({ pid }: AgentProcess): Promise<number> {
+  return statusBytes(pid, 'VmHWM');
+}
+
+async function statusBytes(pid: number, field: 'VmRSS' | 'VmHWM'): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
 }
 
 /** Waits until no more files and sockets are open than `before`: what an attack left behind would stay. */
