@@ -1,3 +1,4 @@
+import type { LinkHost } from '../../bench/links/link-host.js';
 import { LinkNetwork } from '../../bench/links/link-network.js';
 import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
 import { AgentCluster } from '../support/agent-cluster.js';
@@ -30,8 +31,8 @@ describeWith('ip', 'A registry that sends a byte a second to the node that reads
     const [address = ''] = network.ownAddresses;
     // Without the digest in a header, what a tag means is only known when its manifest is there.
     registry = await startDemoRegistry(cleanup, { address, tellsDigest: false });
-    const hosts = [];
-    for (let node = 0; node < NODES; node += 1) hosts.push(await network.addHost());
+    const hosts: LinkHost[] = [];
+    while (hosts.length < NODES) hosts.push(await network.addHost());
     slowAddress = hosts[0]?.address ?? '';
     cluster = await cleanup.track(
       AgentCluster.prepare(
