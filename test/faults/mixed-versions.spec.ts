@@ -13,8 +13,8 @@ import { tally } from '../support/tally.js';
 const MIB = 1024 * 1024;
 const READY_MS = 120_000;
 const CASE_MS = 2 * READY_MS;
-/** Bytes per second: slow enough for something to happen while an image of 12 MiB, half of it compressible, is read. */
-const SLOW = 2 * MIB;
+/** Slow enough for something to happen while an image of 12 MiB, half of it compressible, is read. */
+const SLOW_BYTES_PER_SECOND = 2 * MIB;
 /** What a dying reader had is read once more at most; the old agent passes on whole blobs alone. */
 const MAX_RATIO_AFTER_DEATH = 2;
 
@@ -122,7 +122,11 @@ describe('Agents of two versions', () => {
     'has one image, and reads another: the other one gets both from there',
     async () => {
       await bothWays('one has an image, and reads another', async (cleanup, giving, taking) => {
-        const { registry, uniqueBytes } = await registryWith(cleanup, { ready: MIB, app: 4 * MIB }, SLOW);
+        const { registry, uniqueBytes } = await registryWith(
+          cleanup,
+          { ready: MIB, app: 4 * MIB },
+          SLOW_BYTES_PER_SECOND,
+        );
         const [ready = '', app = ''] = imagesOf(registry, 'ready', 'app');
         const [giver, taker] = await prepare(cleanup, giving, taking);
         await giver.list(ready);
@@ -145,7 +149,11 @@ describe('Agents of two versions', () => {
     'dies while it reads the registry: the other one takes its lock over, and serves it when it is back',
     async () => {
       await bothWays('one dies midway, the other takes over', async (cleanup, dying, surviving) => {
-        const { registry, uniqueBytes } = await registryWith(cleanup, { app: 4 * MIB }, SLOW);
+        const { registry, uniqueBytes } = await registryWith(
+          cleanup,
+          { app: 4 * MIB },
+          SLOW_BYTES_PER_SECOND,
+        );
         const [image = ''] = imagesOf(registry, 'app');
         const [holder, heir] = await prepare(cleanup, dying, surviving);
         heir.set('RECEIVE_RATE_LIMIT', String(MIB));
@@ -213,7 +221,7 @@ describe('Agents of two versions', () => {
     'are rolled out one by one in the midst of a transfer, and back again',
     async () => {
       await survive('versions: rolled out, and back, midway', async () => {
-        const { registry } = await registryWith(ofSuite, { app: 8 * MIB }, SLOW);
+        const { registry } = await registryWith(ofSuite, { app: 8 * MIB }, SLOW_BYTES_PER_SECOND);
         const [image = ''] = imagesOf(registry, 'app');
         const agents = await prepare(ofSuite, 'old', 'old', 'old');
         await Promise.all(agents.map((agent) => agent.list(image)));
