@@ -20,13 +20,18 @@ export interface LinkEnd {
 export class LinkHost implements ProcessPlace {
   readonly launcher: readonly string[];
 
+  /** @param addresses the one it is known by, then others */
   constructor(
-    readonly address: string,
+    readonly addresses: readonly string[],
     private readonly inner: LinkEnd,
     private readonly outer: LinkEnd,
   ) {
     // Not `ip netns exec`: that mounts another /sys, in which dockerd does not find its cgroups.
     this.launcher = ['nsenter', `--net=/run/netns/${inner.namespace}`];
+  }
+
+  get address(): string {
+    return this.addresses[0] ?? '';
   }
 
   /** From now on no more than this passes, each way by itself, framing included. */

@@ -11,23 +11,25 @@ const BRIDGE = 'bridge';
 /** Of the last byte of an address. */
 const OWN_NUMBER = 254;
 
+export type AddressFamily = 'ipv4' | 'ipv6';
+
 /**
  * Hosts on one switch, each in a network namespace of its own behind its own link. The switch is a bridge in one more
- * namespace, and this process has an unshaped link to it. Addresses are of the range for benchmarks (RFC 2544).
+ * namespace, and this process has an unshaped link to it. IPv4 addresses are of the range for benchmarks (RFC 2544), IPv6
+ * ones unique local (RFC 4193).
  */
 export class LinkNetwork {
   private readonly name = `links${process.pid}`;
   private readonly hub = `${this.name}-hub`;
-  private readonly network = `198.18.${process.pid % 256}`;
   private readonly namespaces: string[] = [];
 
-  private constructor() {
+  private constructor(private readonly families: readonly AddressFamily[]) {
     // Made by `create` alone.
   }
 
   /** Needs root. */
-  static async create(): Promise<LinkNetwork> {
-    const network = new LinkNetwork();
+  static async create(families: readonly AddressFamily[] = ['ipv4']): Promise<LinkNetwork> {
+    const network = new LinkNetwork(families);
     try {
       await network.addHub();
     } catch (error) {
@@ -37,6 +39,11 @@ export class LinkNetwork {
     return network;
   }
 
+  /** This process's own, one of each family. */
+  get ownAddresses(): readonly string[] {
+    return this.addressesOf(OWN_NUMBER);
+  }
+
   /** Its link is as fast as the machine until it is shaped. */
   async addHost(): Promise<LinkHost> {
     const number = this.namespaces.length;
@@ -44,12 +51,14 @@ export class LinkNetwork {
     const outer = { namespace: this.hub, device: `port${number}` };
     await this.addNamespace(inner.namespace);
     await this.connect(outer, ['netns', inner.namespace, 'name', inner.device]);
-    const address = `${this.network}.${number}`;
-    await ip('-n', inner.namespace, 'address', 'add', address, 'dev', inner.device);
+    const addresses = this.addressesOf(number);
     await ip('-n', inner.namespace, 'link', 'set', inner.device, 'up');
-    const route = [`${this.network}.0/24`, 'dev', inner.device, 'congctl', CONGESTION_CONTROL];
-    await ip('-n', inner.namespace, 'route', 'add', ...route);
-    return new LinkHost(address, inner, outer);
+    await this.address(['-n', inner.namespace], inner.device, addresses);
+    if (this.families.includes('ipv4')) {
+      const route = [`${ipv4Network()}0/24`, 'dev', inner.device, 'congctl', CONGESTION_CONTROL];
+      await ip('-n', inner.namespace, 'route', 'replace', ...route);
+    }
+    return new LinkHost(addresses, inner, outer);
   }
 
   /** Whatever runs in it has ended before. */
@@ -68,8 +77,26 @@ export class LinkNetwork {
     await ip('-n', this.hub, 'link', 'add', BRIDGE, 'type', 'bridge');
     await ip('-n', this.hub, 'link', 'set', BRIDGE, 'up');
     await this.connect({ namespace: this.hub, device: 'bench' }, ['netns', '1', 'name', this.name]);
-    await ip('address', 'add', `${this.network}.${OWN_NUMBER}/24`, 'dev', this.name);
     await ip('link', 'set', this.name, 'up');
+    await this.address([], this.name, this.ownAddresses);
+  }
+
+  private addressesOf(number: number): string[] {
+    return this.families.map((family) =>
+      family === 'ipv4' ? `${ipv4Network()}${number}` : `${ipv6Network()}${number.toString(16)}`,
+    );
+  }
+
+  private async address(
+    where: readonly string[],
+    device: string,
+    addresses: readonly string[],
+  ): Promise<void> {
+    for (const address of addresses) {
+      // Nobody else can have it, and it is to be good at once.
+      const how = address.includes(':') ? [`${address}/64`, 'nodad'] : [`${address}/24`];
+      await ip(...where, 'address', 'add', ...how, 'dev', device);
+    }
   }
 
   private async addNamespace(namespace: string): Promise<void> {
@@ -83,6 +110,14 @@ export class LinkNetwork {
     await ip('-n', namespace, 'link', 'add', device, 'type', 'veth', 'peer', ...peer);
     await ip('-n', namespace, 'link', 'set', device, 'master', BRIDGE, 'up');
   }
+}
+
+function ipv4Network(): string {
+  return `198.18.${process.pid % 256}.`;
+}
+
+function ipv6Network(): string {
+  return `fd00:0:0:${(process.pid % 0xffff).toString(16)}::`;
 }
 
 async function ip(...args: string[]): Promise<void> {

@@ -259,7 +259,7 @@ describe('loadConfig', () => {
   it.each([
     ['PORT', ['0', '65536', '1e3', '-1', '80 ', '0x50']],
     ['HOST', ['example.com', '1.2.3', '127.0.0.1:80', '*']],
-    ['POD_IP', ['0.0.0.0', '::', 'node', '10.0.0.1,10.0.0.2']],
+    ['POD_IP', ['0.0.0.0', '::', 'node', '10.0.0.1,10.0.0.2', 'fe80::1%eth0']],
     ['NODE_NAME', ['a b', 'a/b', '-a', 'a\nb']],
     ['INTERVAL', ['0', '5', '-1m', '1ms', '600h', '1m 30s']],
     ['PULLING_TIMEOUT', ['0', 'never']],
@@ -270,7 +270,7 @@ describe('loadConfig', () => {
     ['K8S_LOCK_CM', ['a_b', 'a..b', '../x']],
     ['PEER_DISCOVERY', ['endpointslice', 'DNS']],
     ['PEER_DISCOVERY_SERVICE_NAME', ['a b', 'http://x', '-x']],
-    ['PEERS', ['a', 'a:0', 'a:65536', '::1:80', '[a]:80', 'http://a:80', 'a:80;b:80']],
+    ['PEERS', ['a', 'a:0', 'a:65536', '::1:80', '[a]:80', 'http://a:80', 'a:80;b:80', '[fe80::1%eth0]:80']],
     ['PEER_AUTH', ['yes', 'KEY']],
     ['READ_AUTH', ['1', 'yes', 'TRUE']],
     ['ALLOWED_REGISTRIES', ['https://x', 'a/b', 'x:99999', 'a b']],

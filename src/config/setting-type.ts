@@ -107,8 +107,8 @@ export const nodeName = pattern('a node name: letters, digits, ".", "_" and "-",
 );
 export const hostName = pattern('a host name', (text) => HOST_NAME.test(text));
 export const ipAddress = pattern(
-  'one IP address that others can reach, not 0.0.0.0 or ::',
-  (text) => isIP(text) !== 0 && !isUnspecified(text),
+  'one IP address that others can reach, not 0.0.0.0 or ::, and without a zone',
+  (text) => isIP(text) !== 0 && !isUnspecified(text) && !hasZone(text),
 );
 
 /** The address a server binds; brackets around IPv6 are taken off, and `localhost` is the IPv4 one. */
@@ -186,9 +186,14 @@ function items(text: string): readonly string[] {
 function parseHostPort(text: string): HostPort {
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)$/.exec(text);
   const host = match?.[1] ?? match?.[2] ?? '';
-  const valid = match?.[1] === undefined ? HOST_NAME.test(host) : isIP(host) === 6;
+  const valid = match?.[1] === undefined ? HOST_NAME.test(host) : isIP(host) === 6 && !hasZone(host);
   if (!valid) throw new RangeError(text);
   return { host, port: port.parse(match?.[3] ?? '') };
+}
+
+/** `fe80::1%eth0`: an interface of this machine, which means nothing to others. */
+function hasZone(address: string): boolean {
+  return address.includes('%');
 }
 
 export function isUnspecified(address: string): boolean {

@@ -402,6 +402,31 @@ describe('failures', () => {
     expect((await store.recordOf())?.failure).toMatchObject({ code: 'unauthorized', attempt: 3 });
   });
 
+  it('let everyone else go first who wants the image, and then the one that met them again', async () => {
+    const names = ['a', 'b'];
+    const [unlucky, other] = names.map((node) => nodeNamed(node, { nodes: () => names })) as [
+      LockNode,
+      LockNode,
+    ];
+    const first = await clock.run(unlucky.lock.acquire(KEY, signal));
+    await clock.run(first!.fail('timeout'));
+    // The other one sees it a poll later, and that it is over a poll after that.
+    await clock.advance(3_000);
+    await view(other);
+    await clock.advance(2_500);
+    const again = unlucky.lock.acquire(KEY, signal);
+    await clock.advance(6_000);
+    const lease = await clock.run(other.lock.acquire(KEY, signal));
+    expect(lease).toBeDefined();
+    expect(await clock.run(again)).toBeUndefined();
+    await clock.run(lease!.fail('timeout'));
+
+    await clock.advance(2_000);
+    expect((await view(unlucky)).failure?.reason).toBe('timeout');
+    await clock.advance(60_000);
+    expect(await clock.run(unlucky.lock.acquire(KEY, signal))).toBeDefined();
+  });
+
   it('of the registry do not bind a node that needs none, nor does it wait for its turn', async () => {
     const nodes = () => ['archivist', ...Array.from({ length: 30 }, (_, index) => `node-${index}`)];
     const [one, archivist] = [nodeNamed('one'), nodeNamed('archivist', { nodes })];

@@ -140,7 +140,9 @@ export class LockService {
     }
     this.turns.forget(recordKey);
     await beforeTaking?.();
-    return this.keeper.take(key, entry?.text, this.interpreter.toTake(entry), signal);
+    const lease = await this.keeper.take(key, entry?.text, this.interpreter.toTake(entry), signal);
+    if (lease) this.turns.taken(recordKey, entry);
+    return lease;
   }
 
   /** By what was read last. */

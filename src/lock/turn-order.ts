@@ -28,6 +28,8 @@ export class TurnOrder {
     string,
     { readonly text: string | undefined; readonly atMs: number }
   >();
+  /** Per record whose lock this process has had, how many attempts had failed before. */
+  private readonly failedBefore = new Map<string, number>();
 
   constructor(
     @Inject(KnownNodes) private readonly known: KnownNodes,
@@ -52,7 +54,8 @@ export class TurnOrder {
   }
 
   /**
-   * Waits for this node's turn.
+   * Waits for this node's turn. Whoever has met the last failure lets all others go first: it was the first to know of it,
+   * and what it met may be its own, such as a bad way to the registry.
    * @param isFree looks whether the lock is still free; asked now and then, and before a turn that had to be waited for
    */
   async wait(
@@ -62,18 +65,24 @@ export class TurnOrder {
     isFree: () => Promise<boolean>,
     signal: AbortSignal,
   ): Promise<Turn> {
+    const leadMs = this.hasJustFailed(recordKey, entry) ? this.leadOfOthersMs() : 0;
     const rankWaitMs = this.rankOf(key, entry) * RANK_STEP_MS;
     const longestMs = MAX_RANK_WAIT_MS / (1 + RANK_JITTER);
     const waitMs = Math.min(rankWaitMs, longestMs) * (1 + RANK_JITTER * Math.random());
-    const turnMs = this.freeSinceMs(recordKey, entry?.text) + waitMs;
+    const turnMs = this.freeSinceMs(recordKey, entry?.text) + leadMs + waitMs;
     for (;;) {
       const leftMs = turnMs - this.clock.monotonicMs();
       if (leftMs <= 0) return 'now';
       // Behind so many others a look of each after ten seconds would be a stampede; the next poll is soon enough.
-      if (rankWaitMs > MAX_RANK_WAIT_MS) return 'later';
+      if (rankWaitMs + leadMs > MAX_RANK_WAIT_MS) return 'later';
       await this.clock.sleep(Math.min(leftMs, this.pollIntervalMs(true)), signal);
       if (!(await isFree())) return 'lost';
     }
+  }
+
+  /** This process has taken the lock: the next failure will be its own. */
+  taken(recordKey: string, entry: RecordEntry | undefined): void {
+    this.failedBefore.set(recordKey, failedAttempts(entry));
   }
 
   /** The lock is not free, or was tried for: counting begins anew. */
@@ -83,15 +92,27 @@ export class TurnOrder {
 
   /** Keeps what is known of these records only. */
   retain(recordKeys: ReadonlySet<string>): void {
-    for (const recordKey of this.freeSince.keys())
-      if (!recordKeys.has(recordKey)) this.freeSince.delete(recordKey);
+    for (const known of [this.freeSince, this.failedBefore])
+      for (const recordKey of known.keys()) if (!recordKeys.has(recordKey)) known.delete(recordKey);
   }
 
   private rankOf({ image }: ImageKey, entry: RecordEntry | undefined): number {
-    const record = recordOf(entry);
-    const gone = record?.holder?.node;
+    const gone = recordOf(entry)?.holder?.node;
     const nodes = this.known.nodes().filter((node) => node !== gone);
-    return rankOf(image, this.self.node, nodes, record?.failure?.attempt ?? 0);
+    return rankOf(image, this.self.node, nodes, failedAttempts(entry));
+  }
+
+  private hasJustFailed(recordKey: string, entry: RecordEntry | undefined): boolean {
+    const before = this.failedBefore.get(recordKey);
+    return before !== undefined && failedAttempts(entry) === before + 1;
+  }
+
+  /** Another one may see a failure a poll later than who has met it, and that it is over a poll after that; then ranks count. */
+  private leadOfOthersMs(): number {
+    const others = this.known.nodes().filter((node) => node !== this.self.node).length;
+    if (others === 0) return 0;
+    const pollMs = this.minPollIntervalMs(false) * (1 + POLL_JITTER);
+    return 2 * pollMs + Math.min(others * RANK_STEP_MS * (1 + RANK_JITTER), MAX_RANK_WAIT_MS);
   }
 
   private freeSinceMs(recordKey: string, text: string | undefined): number {
@@ -108,4 +129,8 @@ export class TurnOrder {
       (this.known.nodes().length / POLLS_PER_SECOND) * 1000,
     );
   }
+}
+
+function failedAttempts(entry: RecordEntry | undefined): number {
+  return recordOf(entry)?.failure?.attempt ?? 0;
 }

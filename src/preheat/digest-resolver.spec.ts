@@ -1,4 +1,5 @@
 import { wantedImage } from '../../test/support/wanted-image.js';
+import { abandonable } from '../common/abandonable.js';
 import { type Digest, digestOf } from '../domain/digest.js';
 import { PreheatFailure } from '../domain/errors.js';
 import type { Lease } from '../lock/lease.js';
@@ -35,9 +36,9 @@ describe('DigestResolver', () => {
     published = [];
     mayRead = true;
     const registry: Partial<RegistryClient> = {
-      resolve: async () => {
+      resolve: async (_reference, limited) => {
         questions += 1;
-        return { digest: await answer(), mediaType: '', size: 1 };
+        return { digest: await abandonable(answer(), limited), mediaType: '', size: 1 };
       },
     };
     const archives = { find: () => Promise.resolve(archived && { root: archived }) };
@@ -60,6 +61,20 @@ describe('DigestResolver', () => {
     expect(await resolver.resolve(TAG, lease, undefined, signal)).toBe(OF_REGISTRY);
     expect(published).toEqual([[OF_REGISTRY, 'registry']]);
     expect(questions).toBe(1);
+  });
+
+  it('gives up a registry whose answer does not end: others are waiting for the lock', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+    try {
+      answer = () => new Promise(() => undefined);
+      const resolving = resolver.resolve({ ...TAG, timeoutMs: 20_000 }, lease, undefined, signal);
+      const failed = expect(resolving).rejects.toMatchObject({ reason: 'timeout' });
+      await jest.advanceTimersByTimeAsync(20_000);
+      await failed;
+      expect(published).toEqual([]);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   it('goes by an archive where nothing is known, and asks nobody', async () => {

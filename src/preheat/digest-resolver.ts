@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 
-import { anySignal } from '../common/abort.js';
+import { anySignal, withTimeout } from '../common/abort.js';
 import type { Digest } from '../domain/digest.js';
 import { PreheatFailure, reasonOf } from '../domain/errors.js';
 import type { Lease } from '../lock/lease.js';
@@ -47,13 +47,21 @@ export class DigestResolver {
   }
 
   private async ask(
-    { reference }: WantedImage,
+    { image, reference, timeoutMs }: WantedImage,
     lease: Lease,
     known: RecordView | undefined,
     signal: AbortSignal,
   ): Promise<{ digest: Digest; origin: RecordOrigin }> {
+    // An answer that comes a byte at a time is none: everyone waits for whoever has the lock.
+    const late = (): Error =>
+      new PreheatFailure('timeout', `the registry has not said in ${timeoutMs / 1000} s what ${image} is`);
     try {
-      const { digest } = await this.registry.resolve(reference, anySignal(signal, lease.signal));
+      const { digest } = await withTimeout(
+        timeoutMs,
+        late,
+        (limited) => this.registry.resolve(reference, limited),
+        anySignal(signal, lease.signal),
+      );
       return { digest, origin: 'registry' };
     } catch (error) {
       const unknown = doesNotKnow(reasonOf(error, 'registry_error'));

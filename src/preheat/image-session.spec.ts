@@ -1,4 +1,5 @@
 import { wantedImage } from '../../test/support/wanted-image.js';
+import { abandonable } from '../common/abandonable.js';
 import type { AppConfig } from '../config/app-config.js';
 import { type Digest, digestOf } from '../domain/digest.js';
 import type { Lease } from '../lock/lease.js';
@@ -50,6 +51,7 @@ describe('ImageSession', () => {
         await attempt.promise;
         return { kind: 'complete', root: DIGEST };
       },
+      include: (_digest, _options, watched) => abandonable(new Promise(() => undefined), watched),
     };
     const transfer: Partial<TransferService> = {
       begin: (_request, told) => {
@@ -98,6 +100,18 @@ describe('ImageSession', () => {
       message: 'less than 1 MiB was verified in 10 s',
     });
     await jest.advanceTimersByTimeAsync(10_000);
+    await failed;
+  });
+
+  it('fails with timeout, too, where what the runtime asks for beside the plan does not come', async () => {
+    const session = open();
+    const outcome = session.attempt(DIGEST, {}, signal);
+    attempts[0]?.resolve(undefined);
+    await outcome;
+    const failed = expect(session.include(CONFIG, { lease: {} as Lease }, signal)).rejects.toMatchObject({
+      reason: 'timeout',
+    });
+    await jest.advanceTimersByTimeAsync(300_000);
     await failed;
   });
 

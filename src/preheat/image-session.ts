@@ -89,9 +89,12 @@ export class ImageSession {
     return options.lease ? this.watch.during(signal, work) : this.inSlot(signal, work);
   }
 
-  /** Fetches a manifest of the image that the plan does not name. @throws PreheatFailure `no_source` without a lease */
+  /**
+   * Fetches a manifest of the image that the plan does not name, under the progress watch.
+   * @throws PreheatFailure `no_source` without a lease
+   */
   async include(digest: Digest, options: AttemptOptions, signal: AbortSignal): Promise<void> {
-    await this.transfer?.include(digest, options, signal);
+    await this.watch.during(signal, async (watched) => this.transfer?.include(digest, options, watched));
   }
 
   /** Runs `work` in one of the node's slots; the time without progress counts only there. */

@@ -42,6 +42,8 @@ describe('POST /images/preheat', () => {
     '017700000001',
     '169.254.169.254',
     '[fe80::1]',
+    '[::ffff:169.254.169.254]',
+    '[::ffff:7f00:1]',
     'metadata.google.internal',
     'registry.test',
     'allowed.test',
@@ -85,6 +87,10 @@ describe('A hostile registry that is allowed', () => {
   const loopback = { address: '127.0.0.1', family: 4 };
   const elsewhere = { address: '203.0.113.7', family: 4 };
   const linkLocal = { address: '169.254.169.254', family: 4 };
+  const [loopback6, linkLocal6, mapped] = ['::1', 'fe80::1', '::ffff:127.0.0.1'].map((address) => ({
+    address,
+    family: 6,
+  })) as [typeof loopback, typeof loopback, typeof loopback];
   const LOGIN = { username: 'alice', password: 'secret-1' };
   let trap: Trap;
   let registry: DemoRegistry;
@@ -131,6 +137,8 @@ describe('A hostile registry that is allowed', () => {
     ['loopback as a number', (port) => `http://2130706433:${port}/token`],
     ['every address of the machine', (port) => `http://0.0.0.0:${port}/token`],
     ['a cloud’s metadata', () => 'http://169.254.169.254/latest/api/token'],
+    ['link-local in IPv6', (port) => `http://[fe80::1]:${port}/token`],
+    ['a cloud’s metadata in IPv6', () => 'http://[::ffff:169.254.169.254]/latest/api/token'],
   ];
 
   it.each(realms)('gets no credential sent to a token realm that is %s', async (_name, realm) => {
@@ -142,7 +150,11 @@ describe('A hostile registry that is allowed', () => {
   it.each([
     ['loopback', [[loopback]]],
     ['a cloud’s metadata', [[linkLocal]]],
+    ['loopback in IPv6', [[loopback6]]],
+    ['link-local in IPv6', [[linkLocal6]]],
+    ['IPv4 in IPv6', [[mapped]]],
     ['one place that is fine and one that is not', [[elsewhere, loopback]]],
+    ['one place that is fine and one in IPv6 that is not', [[elsewhere, loopback6]]],
   ])('gets no credential sent to a token realm whose name leads to %s', async (_name, addresses) => {
     const realm = `http://auth.test:${trap.port}/token`;
     registry.behaviour.auth = { kind: 'token', ...LOGIN, expiresInMs: 60_000, realm };

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -7,54 +7,33 @@ import { request } from 'undici';
 
 import { ChildDaemon } from '../support/child-daemon.js';
 import { freePort } from '../support/free-port.js';
+import { assembleApp, readDockerfile } from '../support/image-filesystem.js';
 
 const ROOT = resolve(__dirname, '../..');
-const DOCKERFILE = readFileSync(join(ROOT, 'Dockerfile'), 'utf8');
-/** Most files of `node_modules`, which a process never opens. */
-const NEVER_LOADED = /\.(?:map|md|[cm]?ts|flow)$/;
 /** sysexits' EX_CONFIG. */
 const BAD_CONFIGURATION = 78;
 const TIMEOUT_MS = 60_000;
 
-interface LockedPackage {
-  readonly dev?: boolean;
-  readonly optional?: boolean;
-  readonly devOptional?: boolean;
-}
-
 /** Images cannot be built without a base image: the last stage's folder is put together here as the Dockerfile does. */
 describe('what the Dockerfile puts into /app', () => {
   let app: string;
+  let dockerfile: string;
 
-  beforeAll(() => {
+  beforeAll(async () => {
     if (!existsSync(join(ROOT, 'dist/main.js'))) throw new Error('run `npm run build` first');
     app = mkdtempSync(join(tmpdir(), 'preheat-image-'));
-    const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
-      packages: Readonly<Record<string, LockedPackage>>;
-    };
-    const nested = (path: string) => path.lastIndexOf('node_modules/') > 0;
-    const omitted = Object.entries(lock.packages)
-      .filter(([path, { dev, optional, devOptional }]) => path !== '' && (dev ?? optional ?? devOptional))
-      .map(([path]) => path);
-    const leftOut = new Set(omitted.map((path) => join(ROOT, path)));
-    for (const [path] of Object.entries(lock.packages))
-      if (path !== '' && !nested(path) && !leftOut.has(join(ROOT, path)))
-        cpSync(join(ROOT, path), join(app, path), {
-          recursive: true,
-          filter: (source) => !leftOut.has(source) && !NEVER_LOADED.test(source),
-        });
-    for (const path of ['package.json', 'dist'])
-      cpSync(join(ROOT, path), join(app, path), { recursive: true });
+    await assembleApp(app);
+    dockerfile = await readDockerfile();
   }, TIMEOUT_MS);
 
   afterAll(() => rmSync(app, { recursive: true, force: true }));
 
   it('is put together here as it is there', () => {
-    expect(DOCKERFILE).toContain('RUN npm install --omit=dev --omit=optional ');
-    expect(DOCKERFILE).toContain('COPY LICENSE package.json ./');
-    expect(DOCKERFILE).toContain('COPY --from=dependencies /app/node_modules node_modules');
-    expect(DOCKERFILE).toContain('COPY --from=build /app/dist dist');
-    expect(DOCKERFILE).toContain('ENTRYPOINT ["node", "--max-semi-space-size=4", "dist/main.js"]');
+    expect(dockerfile).toContain('RUN npm install --omit=dev --omit=optional ');
+    expect(dockerfile).toContain('COPY LICENSE package.json ./');
+    expect(dockerfile).toContain('COPY --from=dependencies /app/node_modules node_modules');
+    expect(dockerfile).toContain('COPY --from=build /app/dist dist');
+    expect(dockerfile).toContain('ENTRYPOINT ["node", "--max-semi-space-size=4", "dist/main.js"]');
     expect(existsSync(join(app, 'node_modules/typescript'))).toBe(false);
     expect(existsSync(join(app, 'node_modules/jest'))).toBe(false);
   });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { formatAddress } from '../../src/peers/peer-address.js';
 import { freePort } from './free-port.js';
 import { LOOPBACK, type ProcessPlace } from './process-place.js';
 
@@ -33,9 +34,10 @@ export interface AgentOptions {
   readonly place?: ProcessPlace | undefined;
 }
 
-/** The built agent (`dist/main.js` below the working directory) as a process, in a directory of its own. Waits are bounded and end with its log. */
+/** The built agent (`dist/main.js` below the working directory, or another build) as a process, in a directory of its own. Waits are bounded and end with its log. */
 export class AgentProcess {
   private child: ChildProcess | undefined;
+  private main = resolve('dist/main.js');
 
   private constructor(
     readonly node: string,
@@ -55,7 +57,7 @@ export class AgentProcess {
   }
 
   get address(): string {
-    return `${this.place.address}:${this.port}`;
+    return formatAddress({ host: this.place.address, port: this.port });
   }
 
   get url(): string {
@@ -107,10 +109,15 @@ export class AgentProcess {
     Reflect.deleteProperty(this.environment, name);
   }
 
+  /** Another build of the agent, from the next start on: the path of its `main.js`. */
+  use(main: string): void {
+    this.main = main;
+  }
+
   /** Starts it; `environment` adds to what it was prepared with. */
   start(environment: Readonly<Record<string, string>> = {}): void {
     const { address, launcher } = this.place;
-    const [command, ...args] = [...launcher, process.execPath, ...NODE_FLAGS, resolve('dist/main.js')];
+    const [command, ...args] = [...launcher, process.execPath, ...NODE_FLAGS, this.main];
     const child = spawn(command, args, {
       cwd: this.directory,
       env: {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 import type { TokenBucket } from '../../common/token-bucket.js';
 import type { Digest } from '../../domain/digest.js';
@@ -10,6 +11,9 @@ import { parseByteRange } from './byte-range.js';
 import type { Fault } from './fault-plan.js';
 import type { RegistryBehaviour } from './registry-behaviour.js';
 import type { TrafficLedger } from './traffic-ledger.js';
+
+/** Between two bytes of a trickle. */
+const TRICKLE_MS = 1000;
 
 export interface SendOptions {
   readonly headers: Readonly<Record<string, string>>;
@@ -71,7 +75,7 @@ export class BlobSender {
     counts: boolean,
     response: ServerResponse,
   ): AsyncGenerator<Buffer> {
-    const limit = fault?.kind === 'cut' || fault?.kind === 'stall' ? fault.afterBytes : Infinity;
+    const limit = fault && 'afterBytes' in fault ? fault.afterBytes : Infinity;
     let sent = 0;
     for await (const part of this.storage.read(digest, start, Math.min(end, start + limit))) {
       await this.uplink.take(part.length);
@@ -79,10 +83,22 @@ export class BlobSender {
       sent += part.length;
       if (counts) this.ledger.sent(digest, part.length);
     }
+    if (fault?.kind === 'trickle') {
+      for await (const part of this.storage.read(digest, start + sent, end)) yield* trickled(part, response);
+      return;
+    }
     if (sent === end - start) return;
     // Ending the socket, rather than destroying it, lets what was written leave before the connection breaks.
     if (fault?.kind === 'cut') response.socket?.end();
     if (!response.closed) await once(response, 'close');
+  }
+}
+
+/** Until the client has had enough of it. */
+async function* trickled(part: Buffer, response: ServerResponse): AsyncGenerator<Buffer> {
+  for (let at = 0; at < part.length && !response.closed; at += 1) {
+    await delay(TRICKLE_MS);
+    yield part.subarray(at, at + 1);
   }
 }
 

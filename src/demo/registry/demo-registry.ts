@@ -20,6 +20,8 @@ import { type LedgerEntry, TrafficLedger } from './traffic-ledger.js';
 export interface DemoRegistryOptions extends Partial<RegistryBehaviour> {
   /** Where blobs are kept as files; without, in memory. */
   readonly directory?: string;
+  /** The IP address it listens on and is named by; loopback's by default. */
+  readonly address?: string;
   /** 0, the default: any free one. */
   readonly port?: number;
   /** Of everything it sends together; 0, the default: no limit. */
@@ -27,10 +29,10 @@ export interface DemoRegistryOptions extends Partial<RegistryBehaviour> {
   readonly clock?: Clock;
 }
 
-const HOST = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
 
 /**
- * A small OCI registry on loopback: pull with Range, as much of push as `docker push` and skopeo need, authentication,
+ * A small OCI registry, on loopback unless told otherwise: pull with Range, as much of push as `docker push` and skopeo need, authentication,
  * redirects to a storage of its own. It keeps a ledger of what it was asked and what it sent, and can be told to fail.
  */
 export class DemoRegistry {
@@ -41,6 +43,7 @@ export class DemoRegistry {
   /** What it has; fill it here, or by pushing. */
   readonly content: RegistryContent;
   readonly access: AccessControl;
+  private readonly address: string;
   private readonly links: StorageLinks;
   private readonly sender: BlobSender;
   private readonly api: RegistryApi;
@@ -50,6 +53,7 @@ export class DemoRegistry {
     const { directory, bandwidthBytesPerSecond = 0, clock = systemClock } = options;
     const storage: BlobStorage =
       directory === undefined ? new MemoryBlobStorage() : new DirectoryBlobStorage(directory);
+    this.address = options.address ?? LOOPBACK;
     this.behaviour = { ...DEFAULT_BEHAVIOUR, ...options };
     this.content = new RegistryContent(storage);
     this.access = new AccessControl(this.behaviour, clock);
@@ -64,14 +68,14 @@ export class DemoRegistry {
 
   static async start(options: DemoRegistryOptions = {}): Promise<DemoRegistry> {
     const registry = new DemoRegistry(options);
-    await listen(registry.servers.registry, options.port ?? 0);
-    await listen(registry.servers.storage, 0);
+    await registry.listen('registry', options.port ?? 0);
+    await registry.listen('storage', 0);
     return registry;
   }
 
-  /** `127.0.0.1:<port>`, as it stands in references. */
+  /** `127.0.0.1:<port>` or `[<IPv6>]:<port>`, as it stands in references. */
   get host(): string {
-    return `${HOST}:${portOf(this.servers.registry)}`;
+    return this.hostOf('registry');
   }
 
   get url(): string {
@@ -110,7 +114,7 @@ export class DemoRegistry {
       if (response.headersSent) entry.status = response.statusCode;
     });
     try {
-      const fault = this.faults.take(method, url.pathname);
+      const fault = this.faults.take(method, url.pathname, request.socket.remoteAddress);
       if (fault && failAtOnce(fault, request, response)) return;
       if (server === 'storage') await this.serveStorage(request, response, url, fault);
       else await this.api.serve(request, response, fault, this.urls);
@@ -142,7 +146,17 @@ export class DemoRegistry {
   }
 
   private get urls(): { registryUrl: string; storageUrl: string } {
-    return { registryUrl: this.url, storageUrl: `http://${HOST}:${portOf(this.servers.storage)}` };
+    return { registryUrl: this.url, storageUrl: `http://${this.hostOf('storage')}` };
+  }
+
+  private hostOf(server: LedgerEntry['server']): string {
+    const { port } = this.servers[server].address() as AddressInfo;
+    return this.address.includes(':') ? `[${this.address}]:${port}` : `${this.address}:${port}`;
+  }
+
+  private async listen(server: LedgerEntry['server'], port: number): Promise<void> {
+    this.servers[server].listen(port, this.address);
+    await once(this.servers[server], 'listening');
   }
 }
 
@@ -164,13 +178,4 @@ function failAtOnce(fault: Fault, request: IncomingMessage, response: ServerResp
     default:
       return false;
   }
-}
-
-async function listen(server: Server, port: number): Promise<void> {
-  server.listen(port, HOST);
-  await once(server, 'listening');
-}
-
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port;
 }

@@ -10,6 +10,8 @@ export type Fault =
   | { readonly kind: 'cut'; readonly afterBytes: number }
   /** Nothing more comes after so many bytes of the body. */
   | { readonly kind: 'stall'; readonly afterBytes: number }
+  /** After so many bytes of the body, the rest comes one byte a second. */
+  | { readonly kind: 'trickle'; readonly afterBytes: number }
   /** The body's first byte is another. */
   | { readonly kind: 'corrupt' }
   /** Headers of a right answer are replaced, or with undefined left out. */
@@ -18,6 +20,7 @@ export type Fault =
 interface PlannedFault {
   readonly pattern: RegExp;
   readonly fault: Fault;
+  readonly client: string | undefined;
   remaining: number;
 }
 
@@ -28,9 +31,10 @@ export class FaultPlan {
   /**
    * @param pattern matched against `METHOD path`
    * @param times how many requests it happens to; 1 by default
+   * @param client the address that they come from; any by default
    */
-  add(pattern: RegExp, fault: Fault, times = 1): void {
-    this.planned.push({ pattern, fault, remaining: times });
+  add(pattern: RegExp, fault: Fault, times = 1, client?: string): void {
+    this.planned.push({ pattern, fault, client, remaining: times });
   }
 
   clear(): void {
@@ -38,9 +42,10 @@ export class FaultPlan {
   }
 
   /** The fault of this request, used up once. */
-  take(method: string, path: string): Fault | undefined {
+  take(method: string, path: string, from?: string): Fault | undefined {
     const match = this.planned.find(
-      ({ pattern, remaining }) => remaining > 0 && pattern.test(`${method} ${path}`),
+      ({ pattern, client = from, remaining }) =>
+        remaining > 0 && client === from && pattern.test(`${method} ${path}`),
     );
     if (match) match.remaining--;
     return match?.fault;
