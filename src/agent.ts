@@ -37,6 +37,7 @@ export async function startAgent(config: AppConfig, signal: AbortSignal): Promis
     abortOnError: false,
     forceCloseConnections: true,
     bufferLogs: true,
+    bodyParser: false,
   });
   const mirror = app.get(MirrorServer);
   const store = app.get(BlobStore);

@@ -26,6 +26,7 @@ import request from 'supertest';
 import type { App } from 'supertest/types.js';
 
 import { Clock } from './common/clock.js';
+import { JsonBody } from './common/json-body.js';
 import { AppConfig } from './config/app-config.js';
 import { configureApp } from './configure-app.js';
 import { InvalidInputError, PreheatFailure } from './domain/errors.js';
@@ -43,6 +44,7 @@ const config = {
   useValue: {
     nodeName: 'node-1',
     logLevel: 'info',
+    pullingTimeoutMs: 60_000,
     limits: { apiRequestsPerSecond: LIMIT },
     access: { readAuth: false },
   },
@@ -66,6 +68,7 @@ class ThingsController {
   }
 
   @Post('things')
+  @JsonBody(1024)
   @HttpCode(202)
   create(@Body() thing: ThingDto): unknown {
     return thing;
@@ -142,7 +145,7 @@ describe('the application over HTTP', () => {
       controllers: [ThingsController],
       providers: [ReadGuard, ApiTokenGuard, { provide: ClusterKey, useValue: { apiToken: 't0ken' } }],
     }).compile();
-    app = module.createNestApplication<NestExpressApplication>();
+    app = module.createNestApplication<NestExpressApplication>({ bodyParser: false });
     app.useLogger(app.get(Logger));
     configureApp(app);
     await app.listen(0, '127.0.0.1');

@@ -4,6 +4,7 @@ import { ThrottlerGuard, ThrottlerModule, type ThrottlerModuleOptions } from '@n
 import type { Request } from 'express';
 
 import { AppConfig } from '../config/app-config.js';
+import { DocsLimit } from './docs-limit.js';
 import { ErrorFilter } from './error.filter.js';
 import { RequestCounts } from './request-counts.js';
 import { isHandshakeRoute, isMachineRoute } from './route-groups.js';
@@ -11,7 +12,7 @@ import { isHandshakeRoute, isMachineRoute } from './route-groups.js';
 /** Requests of one address: what a hundred agents behind it need to meet within a second, and nothing to a processor. */
 const HANDSHAKES_PER_SECOND = 200;
 
-@Module({ providers: [RequestCounts], exports: [RequestCounts] })
+@Module({ providers: [RequestCounts, DocsLimit], exports: [RequestCounts, DocsLimit] })
 class RequestCountsModule {}
 
 /**

@@ -27,18 +27,22 @@ export class RequestCounts implements ThrottlerStorage {
 
   /** @param ttl length of a window, milliseconds; in what is returned, times are in seconds, as the guard wants them */
   increment(key: string, ttl: number, limit: number): ReturnType<ThrottlerStorage['increment']> {
+    return Promise.resolve(this.count(key, ttl, limit));
+  }
+
+  count(key: string, ttl: number, limit: number): Awaited<ReturnType<ThrottlerStorage['increment']>> {
     const nowMs = this.clock.monotonicMs();
     this.forgetEnded(nowMs);
     const window = this.windows.get(key) ?? this.begin(key, nowMs + ttl);
     window.hits += 1;
     const secondsLeft = Math.max(1, Math.ceil((window.endsMs - nowMs) / 1000));
     const isBlocked = window.hits > limit;
-    return Promise.resolve({
+    return {
       totalHits: window.hits,
       timeToExpire: secondsLeft,
       isBlocked,
       timeToBlockExpire: isBlocked ? secondsLeft : 0,
-    });
+    };
   }
 
   private begin(key: string, endsMs: number): Window {

@@ -4,12 +4,19 @@
  */
 export const MACHINE_ROUTES: readonly string[] = ['/health', '/metrics', '/v2', '/peer'];
 
+const AGENT_ROUTES = ['/v2', '/peer'];
+
 /** Where agents meet: open to strangers, so that it alone of the machines' routes is counted. */
 const HANDSHAKE_ROUTE = '/peer/v1/session';
 
 /** @param url path, with or without a query */
 export function isMachineRoute(url: string): boolean {
   return MACHINE_ROUTES.some((route) => isBelow(route, pathOf(url)));
+}
+
+/** Below the handshake, all that agents ask each other for: nobody else gets more than a refusal there. */
+export function isAgentRoute(url: string): boolean {
+  return AGENT_ROUTES.some((route) => isBelow(route, pathOf(url))) && !isHandshakeRoute(url);
 }
 
 /** As the router takes it, which does not mind upper case. @param url path, with or without a query */

@@ -4,11 +4,15 @@ import { Body, Controller, Get, Head, HttpCode, HttpStatus, Post, Query, Res } f
 import { ApiBearerAuth, ApiOperation, ApiProduces, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 
 import { Access } from '../common/access.decorator.js';
+import { JsonBody } from '../common/json-body.js';
 import { closedSignal } from '../mirror/send.js';
 import { ImageDownloads } from './image-downloads.js';
 import { imageRequired } from './image-errors.js';
 import { ImageCheckDto, ImagesDto, PreheatAcceptedDto, PreheatRequestDto } from './images.dto.js';
 import { ImagesService } from './images.service.js';
+
+/** Of a request: a thousand references of a kilobyte each. */
+const MAX_BODY_BYTES = 1024 * 1024;
 
 @ApiTags('images')
 @Controller('images')
@@ -91,6 +95,7 @@ export class ImagesController {
 
   @Post('preheat')
   @Access('token')
+  @JsonBody(MAX_BODY_BYTES)
   @ApiBearerAuth()
   @HttpCode(HttpStatus.ACCEPTED)
   @ApiOperation({ summary: 'Preheats these images now, once, beside the list.' })

@@ -33,6 +33,7 @@ export async function contentOfRouter(): Promise<RouterContent> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.register(config), {
     logger: false,
     abortOnError: false,
+    bodyParser: false,
   });
   try {
     configureApp(app);

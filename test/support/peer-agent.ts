@@ -178,7 +178,7 @@ export class PeerAgent {
       .overrideProvider(PeerDiscovery)
       .useValue(discovery)
       .compile();
-    const app = testing.createNestApplication<NestExpressApplication>();
+    const app = testing.createNestApplication<NestExpressApplication>({ bodyParser: false });
     app.useLogger(false);
     configureApp(app);
     if (plain) app.use(/^\/peer\/v1\/(availability|runtime)/, notFound);

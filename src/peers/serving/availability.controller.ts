@@ -3,15 +3,17 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 
 import { Access } from '../../common/access.decorator.js';
+import { JsonBody } from '../../common/json-body.js';
 import { callerOf } from '../access/caller.js';
 import { AgentIdentity } from '../agent-identity.js';
 import { AvailabilityProvider } from '../availability-provider.js';
-import { encodeAvailability } from '../wire/availability-wire.js';
+import { encodeAvailability, MAX_QUESTION_BYTES } from '../wire/availability-wire.js';
 import { AvailabilityDto } from './availability.dto.js';
 
 /** What this node has of the blobs that a peer asks about. */
 @ApiTags('peer')
 @Access('peer')
+@JsonBody(MAX_QUESTION_BYTES)
 @Controller('peer/v1/availability')
 export class AvailabilityController {
   constructor(

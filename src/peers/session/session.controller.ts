@@ -3,6 +3,7 @@ import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nes
 import type { Request } from 'express';
 
 import { Access } from '../../common/access.decorator.js';
+import { JsonBody } from '../../common/json-body.js';
 import { AppConfig } from '../../config/app-config.js';
 import { AgentIdentity } from '../agent-identity.js';
 import { PeerDirectory } from '../peer-directory.js';
@@ -12,9 +13,13 @@ import { IncomingSessions } from './incoming-sessions.js';
 import { ProofDto } from './proof.dto.js';
 import type { HelloAnswer } from './session-wire.js';
 
+/** Ten times what a hello is: anyone may send one. */
+const MAX_BODY_BYTES = 4096;
+
 /** The handshake between agents. Open to everyone: it says who we are and proves it, and asks the caller for the same. */
 @ApiTags('peer')
 @Access('public')
+@JsonBody(MAX_BODY_BYTES)
 @Controller('peer/v1/session')
 export class SessionController {
   constructor(

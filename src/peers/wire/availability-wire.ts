@@ -8,6 +8,8 @@ import { INSTANCE, NODE_NAME } from '../peer-identity.js';
 export const AVAILABILITY_PATH = '/peer/v1/availability';
 /** Digests in one question; 2,048 of them make 150 KiB. */
 export const MAX_DIGESTS = 2048;
+/** Of a question, with the hashes that the caller knows of all its blobs. */
+export const MAX_QUESTION_BYTES = 1024 * 1024;
 /** One entry for each of a few hundred blobs with all chunk hashes stays below this by far. */
 export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_PARTICIPANTS = 64;

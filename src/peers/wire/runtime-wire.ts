@@ -6,6 +6,7 @@ import type { RuntimeHolding } from '../runtime-view.js';
 export const RUNTIME_PATH = '/peer/v1/runtime';
 /** Images in one question. */
 export const MAX_IMAGES = 256;
+export const MAX_QUESTION_BYTES = 512 * 1024;
 
 const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
 const holdingSchema = z
