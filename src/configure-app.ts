@@ -23,9 +23,9 @@ import { requireClientCertificate } from './peers/tls/client-certificate.js';
 export function configureApp(app: NestExpressApplication): void {
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
+  app.use(new OpenRequests().limit);
   app.use(securityHeaders);
   app.use(requireClientCertificate);
-  app.use(new OpenRequests().limit);
   app.useGlobalPipes(createValidationPipe());
   const server: Server = app.getHttpServer();
   hardenServer(server);

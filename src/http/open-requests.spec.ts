@@ -38,12 +38,18 @@ describe('OpenRequests', () => {
     await once(server, 'close');
   });
 
-  /** Asks `count` times over one connection, without waiting for an answer. */
-  async function ask(count: number, path = '/images'): Promise<Socket> {
+  /** Asks over `count` connections, without waiting for an answer. */
+  async function ask(count: number, path = '/images'): Promise<void> {
+    for (let asked = 0; asked < count; asked += 1) {
+      const socket = await connection();
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    }
+  }
+  async function connection(): Promise<Socket> {
     const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
     sockets.push(socket);
+    socket.on('error', () => undefined);
     await once(socket, 'connect');
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(count));
     socket.resume();
     return socket;
   }
@@ -51,9 +57,8 @@ describe('OpenRequests', () => {
     while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  it('refuses one client what is too much at once, over however many connections, and takes the next when one is done', async () => {
-    await ask(MAX_OPEN_REQUESTS - 2);
-    await ask(2);
+  it('refuses one client what is too much at once, and takes the next when one is done', async () => {
+    await ask(MAX_OPEN_REQUESTS);
     await until(() => open.length === MAX_OPEN_REQUESTS);
     await ask(3);
     await until(() => refused === 3);
@@ -64,17 +69,34 @@ describe('OpenRequests', () => {
     expect(refused).toBe(3);
   });
 
-  it('forgets what was asked over a connection that has gone, with the answers that waited for others', async () => {
-    const socket = await ask(5);
+  it('forgets what was asked over a connection that has gone', async () => {
+    await ask(5);
     await until(() => open.length === 5);
-    socket.destroy();
+    for (const socket of sockets) socket.destroy();
     await until(() => requests.clients === 0);
   });
 
-  it('leaves agents to limits of their own, but for the handshake', async () => {
-    await ask(MAX_OPEN_REQUESTS + 5, '/v2/team/app/blobs/sha256:0');
-    await until(() => open.length === MAX_OPEN_REQUESTS + 5);
-    await ask(MAX_OPEN_REQUESTS + 1, '/peer/v1/session');
+  it('cuts a connection that asks again before it has its answer, and takes one request after the other', async () => {
+    const patient = await connection();
+    for (let asked = 1; asked <= 3; asked += 1) {
+      patient.write('GET /images HTTP/1.1\r\nHost: a\r\n\r\n');
+      await until(() => open.length === 1);
+      open.pop()?.end('done');
+      await once(patient, 'data');
+    }
+    const hasty = await connection();
+    hasty.write('GET /images HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(500));
+    await once(hasty, 'close');
+    expect(open).toHaveLength(1);
+    expect(patient.destroyed).toBe(false);
+  });
+
+  it('leaves agents to limits of their own, but for the handshake, and probes alone', async () => {
+    await ask(MAX_OPEN_REQUESTS);
+    await ask(1, '/v2/team/app/blobs/sha256:0');
+    await ask(1, '/health');
+    await until(() => open.length === MAX_OPEN_REQUESTS + 2);
+    await ask(1, '/peer/v1/session');
     await until(() => refused === 1);
   });
 });

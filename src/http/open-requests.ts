@@ -3,23 +3,31 @@ import type { Socket } from 'node:net';
 import { HttpException, HttpStatus } from '@nestjs/common';
 import type { NextFunction, Request, Response } from 'express';
 
-import { isAgentRoute } from './route-groups.js';
+import { isAgentRoute, isHealthRoute } from './route-groups.js';
 
 /** Requests of one client that are under way at once: more than any honest client has, and far from what memory bears. */
 export const MAX_OPEN_REQUESTS = 128;
 
 /**
- * Refuses what one client asks for while so many of its answers are still under way. One that asks on and on and reads
- * nothing would have answers pile up, each with its memory and some with an open file. Routes that only agents may use have
- * limits of their own.
+ * Bounds what is under way for one client, so that answers which it does not take cannot pile up, each with its memory and
+ * some with an open file: one request at a time on a connection, and so many on all of them. Routes that only agents may use
+ * have limits of their own, and kubelet's probes may come from where somebody else asks for too much.
  */
 export class OpenRequests {
+  private readonly busy = new WeakSet<Socket>();
   private readonly byClient = new Map<string, number>();
-  private readonly bySocket = new WeakMap<Socket, number>();
 
   /** Express middleware. @throws HttpException 429 */
   readonly limit = (request: Request, response: Response, next: NextFunction): void => {
-    if (!isAgentRoute(request.url)) this.begin(request.socket, response);
+    const { socket, url } = request;
+    if (this.busy.has(socket)) {
+      // Nobody pipelines but who means no good: the answers that wait would not even hear that the connection has gone.
+      socket.destroy();
+      return;
+    }
+    this.busy.add(socket);
+    response.once('close', () => this.busy.delete(socket));
+    if (!isAgentRoute(url) && !isHealthRoute(url)) this.count(socket.remoteAddress ?? '', response);
     next();
   };
 
@@ -27,31 +35,17 @@ export class OpenRequests {
     return this.byClient.size;
   }
 
-  private begin(socket: Socket, response: Response): void {
-    const client = socket.remoteAddress ?? '';
-    if ((this.byClient.get(client) ?? 0) >= MAX_OPEN_REQUESTS) {
+  private count(client: string, response: Response): void {
+    const open = this.byClient.get(client) ?? 0;
+    if (open >= MAX_OPEN_REQUESTS) {
       response.setHeader('Retry-After', '1');
       throw new HttpException('too many requests under way', HttpStatus.TOO_MANY_REQUESTS);
     }
-    // An answer that waits for the one before it does not hear that its connection has gone.
-    if (!this.bySocket.has(socket))
-      socket.once('close', () => {
-        this.add(client, -(this.bySocket.get(socket) ?? 0));
-        this.bySocket.delete(socket);
-      });
-    this.bySocket.set(socket, (this.bySocket.get(socket) ?? 0) + 1);
-    this.add(client, 1);
+    this.byClient.set(client, open + 1);
     response.once('close', () => {
-      const open = this.bySocket.get(socket);
-      if (open === undefined) return;
-      this.bySocket.set(socket, open - 1);
-      this.add(client, -1);
+      const left = (this.byClient.get(client) ?? 1) - 1;
+      if (left > 0) this.byClient.set(client, left);
+      else this.byClient.delete(client);
     });
-  }
-
-  private add(client: string, count: number): void {
-    const open = (this.byClient.get(client) ?? 0) + count;
-    if (open > 0) this.byClient.set(client, open);
-    else this.byClient.delete(client);
   }
 }

@@ -19,6 +19,10 @@ export function isAgentRoute(url: string): boolean {
   return AGENT_ROUTES.some((route) => isBelow(route, pathOf(url))) && !isHandshakeRoute(url);
 }
 
+export function isHealthRoute(url: string): boolean {
+  return isBelow('/health', pathOf(url));
+}
+
 /** As the router takes it, which does not mind upper case. @param url path, with or without a query */
 export function isHandshakeRoute(url: string): boolean {
   return isBelow(HANDSHAKE_ROUTE, pathOf(url).toLowerCase());

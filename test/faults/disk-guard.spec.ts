@@ -13,6 +13,7 @@ import { survive } from '../support/fault-scene.js';
 import { ImageBuilder } from '../support/image-builder.js';
 import type { LayerSpec } from '../support/layer-builder.js';
 import { DiskWatch, LoopDisk } from '../support/loop-disk.js';
+import { LOOPBACK, type ProcessPlace } from '../support/process-place.js';
 import { pushImage } from '../support/push-image.js';
 
 const READY_MS = 120_000;
@@ -56,18 +57,25 @@ describeWith('dockerd', 'The disk guard, on real file systems', () => {
     return references;
   };
 
-  /** A node whose store is on one disk and whose images are on another, with `MIN_FREE_DISK` as it is by default. */
-  async function startNode(storeBytes: number, runtimeBytes: number): Promise<Node> {
+  /**
+   * A node whose store is on one disk and whose images are on another, with `MIN_FREE_DISK` as it is by default.
+   * @param placeOf where its agent runs, which does not run yet
+   */
+  async function startNode(
+    storeBytes: number,
+    runtimeBytes: number,
+    placeOf: (runtime: LoopDisk) => ProcessPlace = () => LOOPBACK,
+  ): Promise<Node> {
     const store = await cleanup.track(LoopDisk.create(storeBytes), (disk) => disk.dispose());
     const runtime = await cleanup.track(LoopDisk.create(runtimeBytes), (disk) => disk.dispose());
     const dataRoot = join(runtime.directory, 'docker');
     const engine = await cleanup.track(DockerEngine.start({ dataRoot }), (started) => started.stop());
     const cluster = await cleanup.track(
-      AgentCluster.prepare([{ RUNTIME: 'docker', DOCKER_HOST: engine.host, INTERVAL: '1s' }], {
-        STORE_DIR: join(store.directory, 'store'),
-        STORE_MAX_SIZE: '0',
-        MIN_FREE_DISK: '20%',
-      }),
+      AgentCluster.prepare(
+        [{ RUNTIME: 'docker', DOCKER_HOST: engine.host, INTERVAL: '1s' }],
+        { STORE_DIR: join(store.directory, 'store'), STORE_MAX_SIZE: '0', MIN_FREE_DISK: '20%' },
+        [placeOf(runtime)],
+      ),
       (made) => made.dispose(),
     );
     const [agent] = cluster.agents as [AgentProcess];
@@ -171,7 +179,7 @@ describeWith('dockerd', 'The disk guard, on real file systems', () => {
       await survive('disk guard: an image unpacks to far more than expected', async () => {
         const node = await startNode(80 * MIB, 4096 * MIB);
         const { agent, engine, runtime } = node;
-        const reference = await push('dense', { seed: 'dense', sizeBytes: 512 * MIB, compressible: 1 });
+        const reference = await push('dense', { seed: 'dense', sizeBytes: 320 * MIB, compressible: 1 });
         await leaveRoom(runtime, 32 * MIB);
         agent.start();
         await agent.list(reference);
@@ -188,4 +196,35 @@ describeWith('dockerd', 'The disk guard, on real file systems', () => {
     },
     CASE_MS,
   );
+
+  it(
+    'an agent that does not see the disk of the runtime: says so once, and guards that of the store',
+    async () => {
+      await survive("disk guard: the runtime's directory is not mounted", async () => {
+        const node = await startNode(80 * MIB, 320 * MIB, withoutMount);
+        const { agent, store, runtime } = node;
+        const reference = await push('unseen', { seed: 'unseen', sizeBytes: LAYER_BYTES });
+        await leaveRoom(store, 4 * MIB);
+        // It would be too little, if anybody could see it.
+        await leaveRoom(runtime, 4 * MIB);
+        agent.start();
+        await agent.list(reference);
+        const { reason, message } = await agent.until(reference, 'failed', READY_MS);
+        expect(reason).toBe('insufficient_disk');
+        expect(message).toContain('on the disk of STORE_DIR');
+        await store.clear();
+        await agent.until(reference, 'ready', READY_MS);
+        const warnings = (await agent.log()).split('\n').filter((line) => line.includes('not mounted here'));
+        expect(warnings).toHaveLength(1);
+        return "one warning; insufficient_disk for the store's disk alone";
+      });
+    },
+    CASE_MS,
+  );
 });
+
+/** As in a container that the disk is not mounted in. */
+function withoutMount({ directory }: LoopDisk): ProcessPlace {
+  const script = 'umount --lazy "$0" && exec "$@"';
+  return { ...LOOPBACK, launcher: ['unshare', '--mount', 'sh', '-c', script, directory] };
+}

@@ -19,7 +19,7 @@ const PEERS = 64;
 const IDLE_CONNECTIONS = 1_000;
 const SIZES = IS_FULL_PROFILE
   ? { layerBytes: 64 * MIB, requestsPerSecond: 2_000, seconds: 60 }
-  : { layerBytes: 8 * MIB, requestsPerSecond: 500, seconds: 5 };
+  : { layerBytes: 8 * MIB, requestsPerSecond: 500, seconds: 3 };
 /** What architecture.md allows while a layer of 5 GB passes. */
 const MAX_RESIDENT_BYTES = 300 * MIB;
 /** Beside the agent's own default: more than anything here asks for. */

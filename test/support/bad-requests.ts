@@ -120,6 +120,10 @@ function bodies(digests: readonly string[]): fc.Arbitrary<Buffer> {
     { weight: 1, arbitrary: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)) },
     { weight: 1, arbitrary: json.map((bytes) => gzipSync(bytes)) },
     { weight: 1, arbitrary: fc.nat(20_000).map((depth) => Buffer.from('['.repeat(depth))) },
+    {
+      weight: 1,
+      arbitrary: fc.nat(20_000).map((depth) => Buffer.from(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)),
+    },
     { weight: 1, arbitrary: fc.nat(3).map((mib) => gzipSync(Buffer.alloc(mib * 1024 * 1024, ' '))) },
   );
 }

@@ -15,13 +15,14 @@ export type Engine =
   | 'zstd'
   | 'ip'
   | 'tc'
+  | 'iptables'
   | 'nginx'
   | 'docker'
   | 'curl';
 
 /** Why `engine` cannot be used here; undefined when it can. */
 export function missingEngine(engine: Engine): string | undefined {
-  if (['dockerd', 'containerd', 'ip', 'tc'].includes(engine) && process.getuid?.() !== 0)
+  if (['dockerd', 'containerd', 'ip', 'tc', 'iptables'].includes(engine) && process.getuid?.() !== 0)
     return `${engine} needs root`;
   return findProgram(engine) === undefined ? `${engine} is not on PATH` : undefined;
 }
