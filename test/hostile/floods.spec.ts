@@ -10,7 +10,6 @@ import { handlesBackTo, openHandles, peakResidentBytes, startTarget, unforeseen 
 const SETUP_MS = 180_000;
 const CASE_MS = 180_000;
 const MIB = 1024 * 1024;
-const PULLING_TIMEOUT_S = 10;
 const MAX_RESIDENT_BYTES = 400 * MIB;
 /** After so long without an answer a probe has failed: six in a row, and kubelet starts the agent anew. */
 const PROBE_TIMEOUT_MS = 5_000;
@@ -49,7 +48,7 @@ describe('A stranger who asks an agent for much', () => {
   let slow: readonly Socket[];
 
   beforeAll(async () => {
-    const target = await startTarget(cleanup, 1, { PULLING_TIMEOUT: `${PULLING_TIMEOUT_S}s` });
+    const target = await startTarget(cleanup);
     [agent] = target.agents;
     slow = await Promise.all([
       ...Array.from({ length: 5 }, () => trickle('GET /images HTTP/1.1\r\nHost: a\r\nX-Long: ')),
