@@ -106,7 +106,9 @@ describe('RegistryClient and tokens', () => {
     registry.behaviour.auth = { ...OPEN, identityToken: 'refresh-me' };
     registry.faults.add(/^POST \/token$/, { kind: 'status', status, headers }, Infinity);
     await test.configure({ auths: { [registry.host]: { identitytoken: 'refresh-me' } } });
-    await expect(test.client.resolve(reference, signal)).rejects.toMatchObject({ reason: 'registry_error' });
+    const resolved = test.client.resolve(reference, signal);
+    await expect(resolved).rejects.toMatchObject({ reason: 'registry_error' });
+    await expect(resolved).rejects.toThrow(/redirects a POST/);
     expect(registry.ledger.count(/^POST \/token$/)).toBe(1);
     expect(trap.visits).toBe(0);
     await trap.stop();

@@ -35,9 +35,10 @@ export async function sendFollowing(
     const response = await transport.send(endpoint, { ...request, url, headers }, signal);
     if (!REDIRECTS.has(response.status)) return { response, redirected: redirects > 0 };
     discard(response);
-    if (redirects === MAX_REDIRECTS || request.method === 'POST') {
+    if (request.method === 'POST')
+      throw new PreheatFailure('registry_error', `${url.host} redirects a POST, which is not followed`);
+    if (redirects === MAX_REDIRECTS)
       throw new PreheatFailure('registry_error', `${url.host} redirects too often`);
-    }
     const next = parseTarget(response.header('location'), url, endpoint);
     if (next.origin !== url.origin) credentials = {};
     url = next;
