@@ -6,8 +6,10 @@ export interface RegistryEndpoint {
   readonly registry: string;
   /** `https://registry-1.docker.io`, without a path. */
   readonly origin: string;
-  /** Loopback, or named by `INSECURE_REGISTRIES`: spoken to in plain HTTP, and it may send us to plain HTTP. */
+  /** Loopback, or named by `INSECURE_REGISTRIES`: spoken to in plain HTTP. */
   readonly insecure: boolean;
+  /** `INSECURE_REGISTRIES` as `URL.host` writes them: where it may send us in plain HTTP, if it is insecure itself. */
+  readonly insecureHosts: readonly string[];
 }
 
 /** @param insecure `INSECURE_REGISTRIES`: hosts with their ports, as references write them */
@@ -21,5 +23,17 @@ export function registryEndpoint(registry: string, insecure: readonly string[]):
     registry,
     origin: new URL(`${plainHttp ? 'http' : 'https'}://${host}`).origin,
     insecure: plainHttp,
+    insecureHosts: insecure.map((entry) => new URL(`http://${entry}`).host),
   };
+}
+
+/**
+ * Whether the registry may send us to this host in plain HTTP. Its own answers may be anybody's, who could send us to
+ * every server inside: only to its own host, to hosts of `INSECURE_REGISTRIES`, and to loopback if it is there itself.
+ */
+export function mayUsePlainHttp({ origin, insecure, insecureHosts }: RegistryEndpoint, url: URL): boolean {
+  if (!insecure) return false;
+  const { hostname } = new URL(origin);
+  if (url.hostname === hostname || insecureHosts.includes(url.host)) return true;
+  return isLoopbackHost(hostname) && isLoopbackHost(url.hostname);
 }

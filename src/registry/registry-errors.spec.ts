@@ -18,6 +18,17 @@ describe('networkFailure', () => {
     expect(failure.message).toContain('REGISTRY_CERTS_DIR');
   });
 
+  it.each([
+    ['CERT_HAS_EXPIRED', /the certificate has expired/],
+    ['CERT_NOT_YET_VALID', /is not valid yet/],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', /is for another name/],
+  ])('says of a certificate with %s what is wrong, and not that its CA is missing', (code, words) => {
+    const failure = networkFailure('r.test', { code });
+    expect(failure).not.toBeInstanceOf(TransientFailure);
+    expect(failure.message).toMatch(words);
+    expect(failure.message).not.toContain('REGISTRY_CERTS_DIR');
+  });
+
   it('leaves a failure that has its reason alone', () => {
     const failure = new PreheatFailure('corrupt', 'as it was');
     expect(networkFailure('r.test', failure)).toBe(failure);

@@ -3,8 +3,13 @@ import { PreheatFailure } from '../domain/errors.js';
 /** A failure that may pass within seconds: worth another attempt inside one call. Escapes as what it is after the last. */
 export class TransientFailure extends PreheatFailure {}
 
-/** Codes of certificates that are not trusted: the next attempt meets the same one. */
+/** Codes of certificates that are not accepted: the next attempt meets the same one. */
 const UNTRUSTED = /^(?:ERR_TLS_|CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT|UNABLE_TO_)/;
+const WHY_UNTRUSTED: ReadonlyMap<string, string> = new Map([
+  ['CERT_HAS_EXPIRED', 'has expired, or this node’s clock is wrong'],
+  ['CERT_NOT_YET_VALID', 'is not valid yet, or this node’s clock is wrong'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'is for another name'],
+]);
 
 /**
  * A connection that was not made, or broke.
@@ -14,11 +19,11 @@ export function networkFailure(what: string, cause: unknown): PreheatFailure {
   if (cause instanceof PreheatFailure) return cause;
   const code = codeOf(cause);
   if (UNTRUSTED.test(code)) {
-    return new PreheatFailure(
-      'registry_unreachable',
-      `${what}: the certificate is not trusted (${code}); its CA belongs into REGISTRY_CERTS_DIR`,
-      { cause },
-    );
+    const why = WHY_UNTRUSTED.get(code);
+    const message = why
+      ? `${why} (${code})`
+      : `is not trusted (${code}); its CA belongs into REGISTRY_CERTS_DIR`;
+    return new PreheatFailure('registry_unreachable', `${what}: the certificate ${message}`, { cause });
   }
   return new TransientFailure('registry_unreachable', `${what}: the connection failed (${code})`, { cause });
 }

@@ -1,16 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
+import type { Digest } from '../../src/domain/digest.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import { AgentCluster } from '../support/agent-cluster.js';
 import { Cleanup } from '../support/cleanup.js';
 import { startDemoRegistry } from '../support/demo-images.js';
 import { DockerEngine } from '../support/docker-engine.js';
-import { canCreate, namesIn } from '../support/engine-images.js';
+import { canCreate, namesIn, wrongPartsIn } from '../support/engine-images.js';
 import { describeWith } from '../support/engines.js';
 import { survive } from '../support/fault-scene.js';
 import { ImageBuilder } from '../support/image-builder.js';
 import { pushImage } from '../support/push-image.js';
+import { removeAgainAndAgain } from '../support/removed-images.js';
+import { tally } from '../support/tally.js';
 
 const READY_MS = 150_000;
 const CASE_MS = 2 * READY_MS;
@@ -23,7 +26,8 @@ describeWith('dockerd', 'Faults of Docker', () => {
   let engine: DockerEngine;
   let cluster: AgentCluster;
   let agent: AgentProcess;
-  const listed: string[] = [];
+  /** Digests of the configs of what is listed, by reference. */
+  const configs = new Map<string, Digest>();
 
   beforeAll(async () => {
     registry = await startDemoRegistry(cleanup);
@@ -44,16 +48,20 @@ describeWith('dockerd', 'Faults of Docker', () => {
       sizeBytes: size * MIB,
       compressible: 0.1,
     }));
-    await pushImage(await builder.image({ layers, label: name }), registry.url, `team/${name}`, ['1']);
+    const image = await builder.image({ layers, label: name });
+    await pushImage(image, registry.url, `team/${name}`, ['1']);
     const reference = `${registry.host}/team/${name}:1`;
-    listed.push(reference);
-    await agent.list(...listed);
+    configs.set(reference, image.images[0]!.config.digest);
+    await agent.list(...configs.keys());
     return reference;
   }
 
   async function expectReady(reference: string): Promise<void> {
     await agent.until(reference, 'ready', READY_MS);
     expect(await canCreate(engine, reference)).toBe(true);
+    const wrong = await wrongPartsIn(engine, reference, configs.get(reference)!);
+    tally('wrong bytes committed', wrong.length);
+    expect(wrong).toEqual([]);
   }
 
   it(
@@ -101,6 +109,26 @@ describeWith('dockerd', 'Faults of Docker', () => {
         }
         await expectReady(reference);
         return 'ready';
+      });
+    },
+    CASE_MS,
+  );
+
+  it(
+    'an image is removed just after it was ready, again and again',
+    async () => {
+      await survive('docker: image removed again and again', async () => {
+        const reference = await want('removed');
+        await expectReady(reference);
+        const seen = await removeAgainAndAgain({
+          agent,
+          authorization: cluster.authorization,
+          reference,
+          limitMs: READY_MS,
+          remove: () => engine.client.getImage(configs.get(reference)!).remove({ force: true }),
+        });
+        await expectReady(reference);
+        return seen;
       });
     },
     CASE_MS,

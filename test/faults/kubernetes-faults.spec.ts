@@ -5,11 +5,12 @@ import type { AgentCluster } from '../support/agent-cluster.js';
 import { type ApiFault, ApiServerFaults } from '../support/api-server-faults.js';
 import { Cleanup } from '../support/cleanup.js';
 import { addImage, startDemoRegistry } from '../support/demo-images.js';
-import { idWhenReady, prepareDirectoryCluster } from '../support/directory-cluster.js';
+import { idWhenReady, prepareDirectoryCluster, wrongBlobs } from '../support/directory-cluster.js';
 import { survive } from '../support/fault-scene.js';
 import { describeWithCluster } from '../support/kubernetes-cluster.js';
 import { KubernetesLab } from '../support/kubernetes-lab.js';
 import { shippedManifests } from '../support/shipped-manifests.js';
+import { tally } from '../support/tally.js';
 
 const READY_MS = 150_000;
 const CASE_MS = 2 * READY_MS;
@@ -48,6 +49,14 @@ describeWithCluster('Faults of the API server', () => {
     await idWhenReady(cluster.agents, listed[0]!, READY_MS);
   }, CASE_MS);
   afterAll(() => cleanup.run(), CASE_MS);
+
+  afterEach(async () => {
+    for (const agent of cluster.agents) {
+      const wrong = await wrongBlobs(agent);
+      tally('wrong bytes committed', wrong.length);
+      expect(wrong).toEqual([]);
+    }
+  });
 
   async function wantNext(): Promise<string> {
     const name = `api-${listed.length}`;

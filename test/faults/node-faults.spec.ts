@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 import type { AgentProcess } from '../support/agent-process.js';
 import { FaultScene, READY_MS, survive } from '../support/fault-scene.js';
+import { removeAgainAndAgain } from '../support/removed-images.js';
 
 const CASE_MS = 2 * READY_MS;
 /** The loop of a process that is stopped does not turn; timers are late by this when it goes on. */
@@ -32,26 +33,12 @@ describe('Faults of nodes', () => {
     return reference;
   }
 
-  /** Takes all images out of the runtime, as a prune does, while nothing is on its way into it. */
+  /** Takes all images out of the runtime while nothing is on its way into it. */
   async function removeAll(): Promise<void> {
     await agents[0].wait('at rest', READY_MS, async () =>
       (await agents[0].images()).every(({ state }) => state === 'ready') ? true : undefined,
     );
     await rm(join(agents[0].storeDirectory, 'runtime', 'index.json'));
-  }
-
-  async function sinceOf(reference: string): Promise<string | undefined> {
-    const found = (await agents[0].images()).find(({ image }) => image === reference);
-    return found?.state === 'ready' ? found.since : undefined;
-  }
-
-  async function request(reference: string): Promise<void> {
-    const answer = await fetch(`${agents[0].url}/images/preheat`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...scene.cluster.authorization },
-      body: JSON.stringify({ images: [reference] }),
-    });
-    expect(answer.status).toBe(202);
   }
 
   it(
@@ -140,23 +127,15 @@ describe('Faults of nodes', () => {
         await scene.want(reference);
         await scene.expectReady(reference);
         const before = scene.registry.ledger.requests.length;
-        let since = await sinceOf(reference);
-        for (let removal = 1; removal <= 2; removal += 1) {
-          await removeAll();
-          since = await agents[0].wait('ready again', READY_MS, async () => {
-            const now = await sinceOf(reference);
-            return now === since ? undefined : now;
-          });
-        }
-        await removeAll();
-        const { message, retryAt } = await scene.seenFailing(reference, 'runtime_error');
-        expect(message).toContain('3 times');
-        expect(Date.parse(retryAt ?? '')).toBeGreaterThan(Date.now());
-        // Whoever asks for it gets it at once, from the store: nobody asks the registry.
-        await request(reference);
-        await agents[0].until(reference, 'ready', READY_MS);
+        const seen = await removeAgainAndAgain({
+          agent: agents[0],
+          authorization: scene.cluster.authorization,
+          reference,
+          limitMs: READY_MS,
+          remove: removeAll,
+        });
         expect(scene.registry.ledger.requests.length).toBe(before);
-        return 'runtime_error with retryAt after the third time; from the store when requested';
+        return seen;
       });
     },
     CASE_MS,

@@ -35,6 +35,8 @@ describe('Faults of the registry', () => {
     ],
     ['429 without Retry-After', 'blobs', { kind: 'status', status: 429 }, 2],
     ['500 for a manifest', 'manifests', { kind: 'status', status: 500 }, 1],
+    ['502 for a manifest', 'manifests', { kind: 'status', status: 502 }, 1],
+    ['502 for blobs', 'blobs', { kind: 'status', status: 502 }, 3],
     ['503 for blobs', 'blobs', { kind: 'status', status: 503 }, 3],
     ['hangs before an answer', 'blobs', { kind: 'hang' }, 1],
     ['stalls in the midst of a blob', 'blobs', { kind: 'stall', afterBytes: 50_000 }, 1],
@@ -59,6 +61,29 @@ describe('Faults of the registry', () => {
         await scene.want(reference);
         await scene.expectReady(reference);
         return 'ready on all nodes';
+      });
+    },
+    CASE_MS,
+  );
+
+  it(
+    '429 with a long Retry-After: all nodes wait for as long, and say until when',
+    async () => {
+      await survive('registry: 429 with Retry-After of half an hour', async () => {
+        const { name, reference } = await scene.newImage();
+        const headers = { 'retry-after': '1800' };
+        scene.registry.faults.add(MANIFESTS(name), { kind: 'status', status: 429, headers }, Infinity);
+        const askedMs = Date.now();
+        await scene.want(reference);
+        const { retryAt } = await scene.seenFailing(reference, 'rate_limited', /too many requests/);
+        await scene.seenFailing(reference, 'rate_limited', /the cluster waits/);
+        expect(Date.parse(retryAt ?? '')).toBeGreaterThanOrEqual(askedMs + 1_800_000);
+        // The registry was asked once, by one of the nodes.
+        expect(scene.registry.ledger.count(MANIFESTS(name))).toBe(1);
+        scene.registry.faults.clear();
+        await scene.forgetRecords();
+        await scene.expectReady(reference);
+        return 'rate_limited with the registry’s retryAt on all nodes, then ready';
       });
     },
     CASE_MS,

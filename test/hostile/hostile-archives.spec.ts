@@ -15,6 +15,7 @@ import { type ImageBytes, putImageBytes } from '../support/image-bytes.js';
 import { tally } from '../support/tally.js';
 import { unforeseen } from '../support/target.js';
 import { dockerArchiveFiles, ociLayoutFiles, tarOf, tinyImage } from '../support/tiny-image.js';
+import { zeroFrames, zstdOfWindow } from '../support/zstd-frames.js';
 
 const READY_MS = 180_000;
 const MIB = 1024 * 1024;
@@ -101,6 +102,17 @@ describe('Hostile archives in MOUNT_DIR', () => {
       ['sparse.tar', header('sparse', 8 * 1024 * MIB - 1)],
       ['no-tar.tar', Buffer.alloc(3 * MIB, 'no tar')],
       ['cut.tar.gz', gzipSync(tarOf(ociLayoutFiles(other, [image.reference]))).subarray(0, -20)],
+      // Would have the decoder allocate 2 GiB.
+      ['window.tar.zst', zstdOfWindow(31, tarOf(dockerArchiveFiles(other, [image.reference])))],
+      [
+        'layer-bomb.tar',
+        tarOf(
+          dockerArchiveFiles(other, [image.reference]).map(([name, bytes], at): [string, Buffer] => [
+            name,
+            at === 0 ? Buffer.concat(zeroFrames(1200)) : bytes,
+          ]),
+        ),
+      ],
       // Says that it is the image, and has another one's content, or other bytes under the right names.
       ['other-image.tar', tarOf(dockerArchiveFiles(other, [image.reference]))],
       [

@@ -10,6 +10,7 @@ import { startTarget, type Target } from '../support/target.js';
 import { Trap } from '../support/trap.js';
 
 const SETUP_MS = 180_000;
+const NOT_FOLLOWED = /address, which is not followed/;
 const { signal } = new AbortController();
 
 describe('POST /images/preheat', () => {
@@ -106,21 +107,26 @@ describe('A hostile registry that is allowed', () => {
   });
 
   /**
-   * Resolves a tag at `registry.test`, which by the second look at its name is far away.
+   * Resolves a tag at `registry.test`, which is on this machine, as any name may be.
    * @param others addresses of the other names, one answer after another; the last holds
    */
   async function resolveAt(
     others: readonly (readonly { address: string; family: number }[])[],
   ): Promise<unknown> {
-    let asked = 0;
     let turn = 0;
     const lookup: HostLookup = (name) => {
-      if (name === 'registry.test') return Promise.resolve([asked++ === 0 ? loopback : elsewhere]);
+      if (name === 'registry.test') return Promise.resolve([loopback]);
       return Promise.resolve(others[Math.min(turn++, others.length - 1)] ?? []);
     };
     const port = registry.host.split(':')[1]!;
     const host = `registry.test:${port}`;
-    const test = await TestRegistryClient.create({ clock: new InstantClock(), lookup, insecure: [host] });
+    // As if the operator had trusted it with plain HTTP everywhere: where names and addresses lead is looked at all the same.
+    const insecure = [
+      host,
+      ...realms.map(([, realm]) => new URL(realm(trap.port)).host),
+      `auth.test:${trap.port}`,
+    ];
+    const test = await TestRegistryClient.create({ clock: new InstantClock(), lookup, insecure });
     await test.login(host, LOGIN.username, LOGIN.password);
     tally('bad inputs tried');
     try {
@@ -139,11 +145,18 @@ describe('A hostile registry that is allowed', () => {
     ['a cloud’s metadata', () => 'http://169.254.169.254/latest/api/token'],
     ['link-local in IPv6', (port) => `http://[fe80::1]:${port}/token`],
     ['a cloud’s metadata in IPv6', () => 'http://[::ffff:169.254.169.254]/latest/api/token'],
+    ['AWS’s metadata in IPv6', () => 'http://[fd00:ec2::254]/latest/api/token'],
+    ['Alibaba’s metadata', () => 'http://100.100.100.200/latest/api/token'],
+    ['loopback behind NAT64', (port) => `http://[64:ff9b::7f00:1]:${port}/token`],
+    ['a cloud’s metadata behind NAT64', () => 'http://[64:ff9b::a9fe:a9fe]/latest/api/token'],
+    ['loopback behind 6to4', (port) => `http://[2002:7f00:1::1]:${port}/token`],
+    ['IPv4-compatible loopback', (port) => `http://[::127.0.0.1]:${port}/token`],
+    ['a cloud’s metadata by name', () => 'http://metadata.google.internal/computeMetadata/v1/'],
   ];
 
   it.each(realms)('gets no credential sent to a token realm that is %s', async (_name, realm) => {
     registry.behaviour.auth = { kind: 'token', ...LOGIN, expiresInMs: 60_000, realm: realm(trap.port) };
-    await expect(resolveAt([[elsewhere]])).rejects.toMatchObject({ reason: 'registry_error' });
+    await expect(resolveAt([[elsewhere]])).rejects.toThrow(NOT_FOLLOWED);
     expect(trap.visits).toBe(0);
   });
 
@@ -158,7 +171,7 @@ describe('A hostile registry that is allowed', () => {
   ])('gets no credential sent to a token realm whose name leads to %s', async (_name, addresses) => {
     const realm = `http://auth.test:${trap.port}/token`;
     registry.behaviour.auth = { kind: 'token', ...LOGIN, expiresInMs: 60_000, realm };
-    await expect(resolveAt(addresses)).rejects.toMatchObject({ reason: 'registry_error' });
+    await expect(resolveAt(addresses)).rejects.toThrow(NOT_FOLLOWED);
     expect(trap.visits).toBe(0);
   });
 
@@ -167,14 +180,14 @@ describe('A hostile registry that is allowed', () => {
     registry.behaviour.auth = { kind: 'token', ...LOGIN, expiresInMs: 60_000, realm };
     // What was looked at is what is connected to: there is no second look in between. The first place does not answer.
     const rebinding = [[{ address: '127.0.0.1', family: 4 }], [elsewhere], [loopback]];
-    await expect(resolveAt(rebinding)).rejects.toMatchObject({ reason: 'registry_error' });
+    await expect(resolveAt(rebinding)).rejects.toThrow(NOT_FOLLOWED);
     expect(trap.visits).toBe(0);
   });
 
   it.each(realms)('redirects no request for a manifest to %s', async (_name, location) => {
     const headers = { location: location(trap.port) };
     registry.faults.add(/manifests/, { kind: 'status', status: 307, headers }, 10);
-    await expect(resolveAt([[loopback]])).rejects.toMatchObject({ reason: 'registry_error' });
+    await expect(resolveAt([[loopback]])).rejects.toThrow(NOT_FOLLOWED);
     expect(trap.visits).toBe(0);
   });
 });

@@ -8,6 +8,7 @@ import type { RegistryCredential } from '../../src/registry/auth/registry-creden
 import { InstantClock } from '../support/instant-clock.js';
 import { TestRegistryClient } from '../support/registry-client.js';
 import { putSmallImage, type SmallImage } from '../support/small-image.js';
+import { Trap } from '../support/trap.js';
 
 const OPEN: RegistryAuth = { kind: 'token', expiresInMs: 60_000 };
 const CLOSED: RegistryAuth = { ...OPEN, username: 'alice', password: 'secret-1' };
@@ -97,6 +98,20 @@ describe('RegistryClient and tokens', () => {
     await test.client.resolve(reference, signal);
     expect(registry.ledger.count(/^POST \/token$/)).toBe(1);
     expect(registry.ledger.requests.some(({ authorization }) => authorization === 'basic')).toBe(false);
+  });
+
+  it.each([307, 308])('sends a refresh token nowhere else when it is answered with %d', async (status) => {
+    const trap = await Trap.start();
+    const headers = { location: `http://127.0.0.1:${trap.port}/token` };
+    registry.behaviour.auth = { ...OPEN, identityToken: 'refresh-me' };
+    registry.faults.add(/^POST \/token$/, { kind: 'status', status, headers }, Infinity);
+    await test.configure({ auths: { [registry.host]: { identitytoken: 'refresh-me' } } });
+    const resolved = test.client.resolve(reference, signal);
+    await expect(resolved).rejects.toMatchObject({ reason: 'registry_error' });
+    await expect(resolved).rejects.toThrow(/redirects a POST/);
+    expect(registry.ledger.count(/^POST \/token$/)).toBe(1);
+    expect(trap.visits).toBe(0);
+    await trap.stop();
   });
 
   it('gives up on a wrong password after one request to each side, and does not repeat it', async () => {

@@ -126,6 +126,48 @@ describeWith('openssl', 'RegistryClient and TLS', () => {
     expect(proxy.seen).toEqual([]);
   });
 
+  describe('sent elsewhere through a proxy', () => {
+    const lookup: HostLookup = (name) => {
+      if (name === 'storage.test') return Promise.reject(new Error('known to the proxy alone'));
+      const address = name === 'metadata.test' ? '169.254.169.254' : '127.0.0.1';
+      return Promise.resolve([{ address, family: 4 }]);
+    };
+
+    /** Reads a blob of a registry in plain HTTP that redirects to `target`, all of it through the proxy. */
+    async function readVia(target: (port: number) => string): Promise<Buffer> {
+      const port = Number(registry.host.split(':')[1]);
+      const plain = parseImageReference(`${NAME}:${port}/team/app:1.0`);
+      const url = `http://${proxy.host}`;
+      const insecure = [plain.registry, `metadata.test:${port}`, `storage.test:${port}`];
+      const rules = { httpProxy: url, httpsProxy: url, noProxy: [] };
+      const test = await start({ proxy: rules, insecure, lookup });
+      const headers = { location: target(port) };
+      registry.faults.add(/GET .*blobs/, { kind: 'status', status: 307, headers });
+      const { stream } = await test.client.blob(plain, image.blobDigest, { start: 0 }, signal);
+      return buffer(stream);
+    }
+
+    it.each([
+      ['a name that leads there', (port: number) => `http://metadata.test:${port}/latest/meta-data`],
+      ['a name that leads there, by HTTPS', () => 'https://metadata.test/latest/meta-data'],
+      ['a name that leads to loopback, by HTTPS', () => 'https://evil.test/'],
+      ['a name that only clouds know', () => 'https://metadata.google.internal/computeMetadata/v1/'],
+      ['an address', () => 'https://169.254.169.254/latest/meta-data'],
+      ['an address in another', () => 'https://[64:ff9b::a9fe:a9fe]/latest/meta-data'],
+    ])('goes to no metadata: %s', async (_, target) => {
+      await expect(readVia(target)).rejects.toThrow(/address, which is not followed/);
+      expect(proxy.seen).toEqual([expect.stringMatching(/^GET registry\.test/)]);
+    });
+
+    it('goes where our own resolver knows no name', async () => {
+      const read = await readVia(
+        (port) => `http://storage.test:${port}/v2/team/app/blobs/${image.blobDigest}`,
+      );
+      expect(read.equals(image.blob)).toBe(true);
+      expect(proxy.seen).toHaveLength(2);
+    });
+  });
+
   it('forwards plain HTTP through its proxy, but not to loopback', async () => {
     const port = Number(registry.host.split(':')[1]);
     const plain = parseImageReference(`${NAME}:${port}/team/app:1.0`);

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
 import { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
@@ -6,6 +9,7 @@ import type { HostLookup } from '../../src/registry/net/host-lookup.js';
 import { InstantClock } from '../support/instant-clock.js';
 import { TestRegistryClient } from '../support/registry-client.js';
 import { putSmallImage, type SmallImage } from '../support/small-image.js';
+import { Trap } from '../support/trap.js';
 
 const LOGIN = { username: 'alice', password: 'secret-1' };
 
@@ -71,6 +75,48 @@ describe('RegistryClient and redirects', () => {
     await other.stop();
   });
 
+  /** Sends blobs to a server of its own, on another port, for as long as `work` runs. */
+  async function sentElsewhere(listener: RequestListener, work: () => Promise<void>): Promise<void> {
+    const server = createServer(listener).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    registry.behaviour.redirectTo = `http://127.0.0.1:${(server.address() as AddressInfo).port}/blob`;
+    try {
+      await work();
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  it.each([
+    ['asks for nothing itself', () => void (registry.behaviour.auth = { kind: 'none' })],
+    ['has taken the credential before', () => test.client.resolve(reference, signal)],
+  ])('asks for no token where another host says that there is one: the registry %s', async (_, before) => {
+    await before();
+    const trap = await Trap.start();
+    const challenge = `Bearer realm="http://127.0.0.1:${trap.port}/token",service="registry"`;
+    const listener: RequestListener = (_request, response) => {
+      response.writeHead(401, { 'www-authenticate': challenge }).end();
+    };
+    await sentElsewhere(listener, async () => {
+      await expect(open()).rejects.toMatchObject({ reason: 'unauthorized' });
+    });
+    expect(trap.visits).toBe(0);
+    await trap.stop();
+  });
+
+  it('shows the credential no more once it was sent elsewhere, not even back where it belongs', async () => {
+    const listener: RequestListener = (_request, response) => {
+      response.writeHead(307, { location: `${registry.url}/v2/team/app/manifests/1.0` }).end();
+    };
+    await sentElsewhere(listener, async () => {
+      await expect(open()).rejects.toMatchObject({ reason: 'unauthorized' });
+    });
+    const sentBack = asked('registry').filter(({ path }) => path.includes('/manifests/'));
+    expect(sentBack.length).toBeGreaterThan(0);
+    expect(sentBack.some(({ authorization }) => authorization !== undefined)).toBe(false);
+  });
+
   it('gives up on a circle', async () => {
     registry.behaviour.redirectTo = `/v2/team/app/blobs/${image.blobDigest}`;
     await expect(open()).rejects.toMatchObject({ reason: 'registry_error' });
@@ -105,8 +151,11 @@ describe('RegistryClient and names that lead to this machine', () => {
   });
   afterEach(() => registry.stop());
 
-  /** Reads a blob from `registry.test`, which redirects to `evil.test`; both answer on this machine. */
-  async function readVia(lookup: HostLookup): Promise<Buffer> {
+  const loopback = { address: '127.0.0.1', family: 4 };
+  const elsewhere = { address: '203.0.113.7', family: 4 };
+
+  /** Reads a blob from `host`, which redirects to `evil.test`; both names lead to this machine. */
+  async function readVia(host: string, evil: Awaited<ReturnType<HostLookup>>): Promise<Buffer> {
     const port = registry.host.split(':')[1]!;
     const path = `/v2/team/app/blobs/${image.blobDigest}`;
     registry.faults.add(/GET .*blobs/, {
@@ -114,33 +163,39 @@ describe('RegistryClient and names that lead to this machine', () => {
       status: 307,
       headers: { location: `http://evil.test:${port}${path}?token=secret` },
     });
-    const clock = new InstantClock();
-    const test = await TestRegistryClient.create({ clock, lookup, insecure: [`registry.test:${port}`] });
+    const lookup: HostLookup = (name) => Promise.resolve(name === 'evil.test' ? evil : [loopback]);
+    const insecure = [`registry.test:${port}`, `evil.test:${port}`];
+    const test = await TestRegistryClient.create({ clock: new InstantClock(), lookup, insecure });
     try {
-      const reference = parseImageReference(`registry.test:${port}/team/app:1.0`);
+      const reference = parseImageReference(`${host}:${port}/team/app:1.0`);
       return await buffer((await test.client.blob(reference, image.blobDigest, { start: 0 }, signal)).stream);
     } finally {
       await test.dispose();
     }
   }
 
-  const loopback = { address: '127.0.0.1', family: 4 };
-  const elsewhere = { address: '203.0.113.7', family: 4 };
-
-  it('does not follow a registry from elsewhere to loopback, whatever the name', async () => {
-    let asked = 0;
-    const lookup: HostLookup = (name) => {
-      // The connection itself has to reach the test's registry; the second look is the guard's.
-      if (name === 'registry.test') return Promise.resolve([asked++ === 0 ? loopback : elsewhere]);
-      return Promise.resolve([elsewhere, loopback]);
-    };
-    const read = readVia(lookup);
+  // Its name leads to loopback too: that is for its owner to say, and is nobody's leave to go there.
+  it('does not follow a registry that has a name to loopback, whatever the name', async () => {
+    const read = readVia('registry.test', [elsewhere, loopback]);
     await expect(read).rejects.toMatchObject({ reason: 'registry_error' });
     await expect(read).rejects.not.toThrow(/secret|evil/);
     expect(registry.ledger.requests).toHaveLength(1);
   });
 
-  it('follows a registry that is on loopback itself', async () => {
-    expect((await readVia(() => Promise.resolve([loopback]))).equals(image.blob)).toBe(true);
+  it('follows a registry that is named by a loopback address', async () => {
+    expect((await readVia('127.0.0.1', [loopback])).equals(image.blob)).toBe(true);
+  });
+
+  it('does not follow a registry in plain HTTP to hosts that INSECURE_REGISTRIES does not name', async () => {
+    const port = registry.host.split(':')[1]!;
+    const host = `registry.test:${port}`;
+    registry.behaviour.redirectTo = `http://intranet.test:${port}/v2/team/app/blobs/${image.blobDigest}`;
+    const clock = new InstantClock();
+    const lookup: HostLookup = () => Promise.resolve([loopback]);
+    const test = await TestRegistryClient.create({ clock, lookup, insecure: [host] });
+    const reference = parseImageReference(`${host}/team/app:1.0`);
+    const opened = test.client.blob(reference, image.blobDigest, { start: 0 }, signal);
+    await expect(opened).rejects.toThrow(/INSECURE_REGISTRIES does not name/);
+    await test.dispose();
   });
 });

@@ -74,6 +74,11 @@ export class ContainerdEngine {
     return this.options.root ?? this.path('root');
   }
 
+  /** Its content store's files, each named by the SHA-256 of its bytes. */
+  get blobDirectory(): string {
+    return join(this.root, 'io.containerd.content.v1.content', 'blobs', 'sha256');
+  }
+
   /** Starts it again on the same data, after `pause` or `kill`. */
   async resume(): Promise<void> {
     this.daemon = ChildDaemon.start({

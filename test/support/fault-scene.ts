@@ -68,12 +68,20 @@ export class FaultScene {
     }
   }
 
-  /** Waits until some node says that the image has failed for `reason`. @returns what a user sees there */
-  async seenFailing(reference: string, reason: string): Promise<AgentImage> {
+  /**
+   * Waits until some node says that the image has failed for `reason`, in these words.
+   * @returns what a user sees there
+   */
+  async seenFailing(reference: string, reason: string, words = /(?:)/): Promise<AgentImage> {
     const [first] = this.agents as [AgentProcess];
     return first.wait(`${reference}: ${reason}`, READY_MS, async () => {
       const seen = await Promise.all(this.agents.map((agent) => agent.images().catch(() => [])));
-      return seen.flat().find((status) => status.image === reference && status.reason === reason);
+      return seen
+        .flat()
+        .find(
+          ({ image, reason: given, message = '' }) =>
+            image === reference && given === reason && words.test(message),
+        );
     });
   }
 

@@ -17,17 +17,19 @@ export interface TestCertificates {
   readonly client: { readonly cert: Buffer; readonly key: Buffer };
 }
 
-export async function makeCertificates(serverName: string): Promise<TestCertificates> {
+/** @param days how long the server's is good for; -1: it has expired */
+export async function makeCertificates(serverName: string, days = 2): Promise<TestCertificates> {
   const directory = await mkdtemp(join(tmpdir(), 'certs-'));
   const path = (name: string): string => join(directory, name);
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  const sign = async (name: string): Promise<{ cert: Buffer; key: Buffer }> => {
+  const sign = async (name: string, forDays: number): Promise<{ cert: Buffer; key: Buffer }> => {
     await writeFile(path('ext'), `subjectAltName=DNS:${name}`);
     const request = ['-keyout', path(`${name}.key`), '-out', path(`${name}.csr`), '-subj', `/CN=${name}`];
     await exec('openssl', ['req', ...key, ...request]);
-    const authority = ['-CA', path('ca.crt'), '-CAkey', path('ca.key'), '-CAcreateserial', '-days', '2'];
+    const authority = ['-CA', path('ca.crt'), '-CAkey', path('ca.key'), '-CAcreateserial'];
+    const validity = ['-days', String(forDays)];
     const files = ['-in', path(`${name}.csr`), '-out', path(`${name}.cert`), '-extfile', path('ext')];
-    await exec('openssl', ['x509', '-req', ...authority, ...files]);
+    await exec('openssl', ['x509', '-req', ...authority, ...validity, ...files]);
     return { cert: await readFile(path(`${name}.cert`)), key: await readFile(path(`${name}.key`)) };
   };
   try {
@@ -43,7 +45,7 @@ export async function makeCertificates(serverName: string): Promise<TestCertific
     ];
     await exec('openssl', ['req', '-x509', ...key, ...authority]);
     const ca = await readFile(path('ca.crt'));
-    return { ca, server: await sign(serverName), client: await sign('client.test') };
+    return { ca, server: await sign(serverName, days), client: await sign('client.test', 2) };
   } finally {
     await rm(directory, { recursive: true });
   }
@@ -82,6 +84,11 @@ export class TlsFront {
 
   get port(): number {
     return (this.server.address() as AddressInfo).port;
+  }
+
+  /** Shows another certificate from the next connection on. */
+  renew({ server: { cert, key } }: TestCertificates): void {
+    this.server.setSecureContext({ cert, key });
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import { PreheatFailure } from '../../domain/errors.js';
-import type { RegistryEndpoint } from '../registry-endpoint.js';
+import { mayUsePlainHttp, type RegistryEndpoint } from '../registry-endpoint.js';
 import {
   discard,
   type RegistryRequest,
@@ -35,9 +35,10 @@ export async function sendFollowing(
     const response = await transport.send(endpoint, { ...request, url, headers }, signal);
     if (!REDIRECTS.has(response.status)) return { response, redirected: redirects > 0 };
     discard(response);
-    if (redirects === MAX_REDIRECTS || request.method === 'POST') {
+    if (request.method === 'POST')
+      throw new PreheatFailure('registry_error', `${url.host} redirects a POST, which is not followed`);
+    if (redirects === MAX_REDIRECTS)
       throw new PreheatFailure('registry_error', `${url.host} redirects too often`);
-    }
     const next = parseTarget(response.header('location'), url, endpoint);
     if (next.origin !== url.origin) credentials = {};
     url = next;
@@ -45,8 +46,9 @@ export async function sendFollowing(
 }
 
 /**
- * A URL that a registry sends us to. It must be HTTPS, unless the registry itself is spoken to in plain HTTP.
- * Where it may lead is the transport's to check, once its name is resolved.
+ * A URL that a registry sends us to. It must be HTTPS; a registry that is spoken to in plain HTTP itself may send us to
+ * plain HTTP on its own host and on those of `INSECURE_REGISTRIES`. Where it leads is the transport's to check, once its
+ * name is resolved.
  * @throws PreheatFailure `registry_error`; the URL is not shown, since its query may be a credential
  */
 export function parseTarget(text: string | undefined, base: URL, endpoint: RegistryEndpoint): URL {
@@ -56,7 +58,9 @@ export function parseTarget(text: string | undefined, base: URL, endpoint: Regis
   const url = text === undefined ? null : URL.parse(text, base.href);
   if (url === null) return refuse('does not parse');
   if (url.username !== '' || url.password !== '') return refuse('contains credentials');
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && endpoint.insecure))
-    return refuse('is not HTTPS');
+  if (url.protocol === 'https:') return url;
+  if (url.protocol !== 'http:' || !endpoint.insecure) return refuse('is not HTTPS');
+  if (!mayUsePlainHttp(endpoint, url))
+    return refuse('is not HTTPS, and whose host INSECURE_REGISTRIES does not name');
   return url;
 }

@@ -64,7 +64,7 @@ export class RegistryTransport implements OnApplicationShutdown {
     { url, ...request }: RegistryRequest,
     signal: AbortSignal,
   ): Promise<RegistryResponse> {
-    const pool = await this.poolFor(endpoint, url);
+    const pool = await this.poolFor(endpoint, url, signal);
     signal.throwIfAborted();
     try {
       const { statusCode, headers, body } = await pool.request({
@@ -94,11 +94,11 @@ export class RegistryTransport implements OnApplicationShutdown {
     await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
-  private async poolFor(endpoint: RegistryEndpoint, url: URL): Promise<Dispatcher> {
+  private async poolFor(endpoint: RegistryEndpoint, url: URL, signal: AbortSignal): Promise<Dispatcher> {
     const registryUrl = new URL(endpoint.origin);
     const isRegistry = url.host === registryUrl.host;
     const guard = isRegistry ? undefined : new ConnectGuard(registryUrl.hostname, this.resolve);
-    await guard?.checkLiteral(url.hostname);
+    guard?.checkHost(url.hostname);
     const certificates = url.protocol === 'https:' ? await this.certificates.find(url.host) : undefined;
     const proxy = this.proxies.proxyFor(url);
 
@@ -108,6 +108,8 @@ export class RegistryTransport implements OnApplicationShutdown {
       proxy,
       certificates && createHash('sha256').update(certificates.version).digest('hex'),
     ]);
+    // Once per pool: a name that changes afterwards changes for the proxy alone, which looks it up again, or does not.
+    if (proxy !== undefined && !this.pools.has(key)) await guard?.checkProxied(url.hostname, signal);
     const pool = this.pools.get(key) ?? this.openPool(url, proxy, guard, certificates);
     this.pools.delete(key);
     this.pools.set(key, pool);

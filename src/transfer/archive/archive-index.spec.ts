@@ -281,18 +281,6 @@ describe('ArchiveIndex', () => {
     );
   });
 
-  it('ends a decompression bomb', async () => {
-    const zeros = zstdCompressSync(Buffer.alloc(64 * 1024 * 1024));
-    const header = zstdCompressSync(encodeTarHeader('zeros', 2 ** 40));
-    await put('bomb.tar.zst', Buffer.concat([header, ...Array.from({ length: 40 }, () => zeros)]));
-    const before = process.memoryUsage().rss;
-    expect(await index.find(NAME, TINY_PLATFORM, SIGNAL)).toBeUndefined();
-    expect(index.problems()).toMatchObject([
-      { reason: expect.stringMatching(/longer than|cut short/) as string },
-    ]);
-    expect(process.memoryUsage().rss - before).toBeLessThan(150 * 1024 * 1024);
-  }, 30_000);
-
   it('stops indexing when it is aborted, and goes on at the next call', async () => {
     await put('app.tar', tarOf(good));
     const aborted = AbortSignal.abort(new Error('stop'));

@@ -3,6 +3,7 @@ import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 
 import { errnoOf } from '../../common/errno.js';
 import { archiveInvalid, type Compression } from './archive-reader.js';
+import { ZstdFrameCutter } from './zstd-frame-cutter.js';
 
 /** Bytes that tell how a file is compressed. */
 export const MAGIC_BYTES = 4;
@@ -33,15 +34,15 @@ export function compressionIn(firstBytes: Uint8Array): Compression | undefined {
 
 /** What `source` unpacks to; closing either closes both. */
 export function decompress(source: Readable, compression: Compression): Readable {
-  const decoder =
-    compression === 'gzip'
-      ? createGunzip({ chunkSize: CHUNK_BYTES })
-      : createZstdDecompress({
-          chunkSize: CHUNK_BYTES,
-          params: { [constants.ZSTD_d_windowLogMax]: ZSTD_MAX_WINDOW_LOG },
-        });
-  // The callback form hands the stream on; its error reaches whoever reads the decoder.
-  return pipeline(source, decoder, () => undefined);
+  // The callback form: an error reaches whoever reads the decoder.
+  if (compression === 'gzip')
+    return pipeline(source, createGunzip({ chunkSize: CHUNK_BYTES }), () => undefined);
+  const decoder = createZstdDecompress({
+    chunkSize: CHUNK_BYTES,
+    params: { [constants.ZSTD_d_windowLogMax]: ZSTD_MAX_WINDOW_LOG },
+  });
+  pipeline(source, new ZstdFrameCutter(), decoder, () => undefined);
+  return decoder;
 }
 
 /**
