@@ -184,6 +184,8 @@ describeWith('openssl', 'Agents with mutual TLS', () => {
       await once(socket, 'secureConnect');
       return { session: resumed, socket };
     }
+    // Tickets come after the handshake: they are only seen by who reads.
+    socket.resume();
     const [session] = (await once(socket, 'session')) as [Buffer];
     return { session, socket };
   }
