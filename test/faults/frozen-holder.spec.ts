@@ -75,7 +75,8 @@ describeWith('ip', 'A node that stands still while it reads the registry for all
     async () => {
       await survive(`nodes: the lock holder stands still for ${STILL_MS / 1000} s`, async () => {
         const blobs = /^GET .*\/blobs\//;
-        registry.faults.add(blobs, { kind: 'stall', afterBytes: MIB }, EVERY_TIME, frozenAddress);
+        // What it reads breaks off while it stands still: the first thing it sees when it wakes is that it has to ask again.
+        registry.faults.add(blobs, { kind: 'cut', afterBytes: MIB / 4 }, EVERY_TIME, frozenAddress);
         await frozen.list(image);
         await frozen.wait('in the midst of reading', READY_MS, async () =>
           (await holder()) === frozen.node && askedBy(true).some(({ path }) => path.includes('/blobs/'))
