@@ -13,6 +13,7 @@ import { configureApp } from './configure-app.js';
 import { AgentLogger } from './http/agent-logger.js';
 import { MirrorServer } from './mirror/mirror.server.js';
 import { PeerRefreshService } from './peers/peer-refresh.service.js';
+import { AcceptedConnections } from './peers/tls/accepted-connections.js';
 import { AgentCertificates } from './peers/tls/agent-certificates.js';
 import { readTlsFiles } from './peers/tls/tls-files.js';
 import { PreheatScheduler } from './preheat/preheat.scheduler.js';
@@ -51,7 +52,7 @@ export async function startAgent(config: AppConfig, signal: AbortSignal): Promis
   try {
     app.useLogger(app.get(AgentLogger));
     configureApp(app);
-    renewCertificates(app);
+    renewCertificates(app, config);
     signal.throwIfAborted();
     await mirror.listen();
     await store.open();
@@ -71,10 +72,14 @@ async function tlsOptions(files: TlsFiles): Promise<NonNullable<NestApplicationO
   return { ...(await readTlsFiles(files)), requestCert: true, rejectUnauthorized: false };
 }
 
-function renewCertificates(app: NestExpressApplication): void {
+function renewCertificates(app: NestExpressApplication, { pullingTimeoutMs }: AppConfig): void {
   const server: unknown = app.getHttpServer();
-  if (server instanceof HttpsServer)
-    app.get(AgentCertificates).onChange((material) => server.setSecureContext(material));
+  if (!(server instanceof HttpsServer)) return;
+  const accepted = new AcceptedConnections(server as HttpsServer);
+  app.get(AgentCertificates).onChange((material) => {
+    server.setSecureContext(material);
+    accepted.endAll(pullingTimeoutMs);
+  });
 }
 
 async function listen(app: NestExpressApplication, { host, port }: AppConfig): Promise<void> {

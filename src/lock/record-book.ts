@@ -1,16 +1,18 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 
 import { Clock } from '../common/clock.js';
+import { AppConfig } from '../config/app-config.js';
 import { PreheatFailure } from '../domain/errors.js';
 import { withDeadline } from './deadline.js';
 import { isRecordKey } from './image-key.js';
 import { KeptRecords } from './kept-records.js';
-import { LockStore } from './lock-store.js';
+import { type Consistency, LockStore } from './lock-store.js';
 import { Outage } from './outage.js';
-import { type DecodedRecord, decodeRecord, encodeRecord, type LockRecord } from './record.js';
+import type { LockRecord } from './record.js';
 import { RecordCache } from './record-cache.js';
+import { RecordJudge } from './record-judge.js';
 import { RecordKey } from './record-key.js';
-import type { RecordEntry, RecordSnapshot } from './record-snapshot.js';
+import type { JudgedRecord, RecordEntry, RecordSnapshot } from './record-snapshot.js';
 import { SharedCall } from './shared-call.js';
 
 /** A backend that did not answer is not asked again for this long. */
@@ -39,23 +41,24 @@ export class RecordBook {
   private snapshot = EMPTY;
   private readAtMs = -Infinity;
   private failure: { readonly error: unknown; readonly atMs: number } | undefined;
-  private macKeys: readonly Buffer[] | undefined;
-  /** Texts already reported as not to be trusted; those of the current snapshot only. */
-  private readonly reported = new Set<string>();
-  private doubts: { readonly recordKey: string; readonly why: string }[] = [];
   /** Records were read, or recalled from the last run. */
   private isInformed = false;
+  /** What the last run has seen counts. */
+  private hasHistory = false;
+  private readonly judge: RecordJudge;
   private readonly kept: KeptRecords;
   /** Records that a swap has told of while a read was under way: newer than what that read will say. */
   private readonly notedSinceRead = new Set<string>();
 
   constructor(
     @Inject(LockStore) private readonly store: LockStore,
-    @Inject(RecordKey) private readonly key: RecordKey,
-    @Inject(RecordCache) private readonly cache: RecordCache,
+    @Inject(RecordKey) key: RecordKey,
+    @Inject(RecordCache) cache: RecordCache,
     @Inject(Clock) private readonly clock: Clock,
+    @Inject(AppConfig) { tagTtlMs }: Pick<AppConfig, 'tagTtlMs'>,
   ) {
-    this.kept = new KeptRecords(cache);
+    this.judge = new RecordJudge(key, clock, tagTtlMs);
+    this.kept = new KeptRecords(cache, this.judge.history);
   }
 
   /** What was read last, without asking anyone. */
@@ -132,12 +135,17 @@ export class RecordBook {
   /** The text of a record, authenticated with the newest key. @throws PreheatFailure `lock_full`, `lock_unavailable` */
   async encode(recordKey: string, record: LockRecord): Promise<string> {
     await this.renewKeys();
-    return encodeRecord(recordKey, record, this.macKeys?.[0]);
+    return this.judge.encode(recordKey, record);
   }
 
-  decode(recordKey: string, text: string): DecodedRecord {
+  decode(recordKey: string, text: string): JudgedRecord {
     const known = this.snapshot.entries.get(recordKey);
-    return known?.text === text ? known.decoded : decodeRecord(recordKey, text, this.macKeys);
+    return known?.text === text ? known.decoded : this.judge.judge(recordKey, text);
+  }
+
+  /** For a record whose tag is resolved now; see `RecordHistory`. */
+  nextResolvedAt(recordKey: string, record: LockRecord): number {
+    return this.judge.history.nextResolvedAt(recordKey, record);
   }
 
   private async readNow(signal: AbortSignal): Promise<RecordSnapshot> {
@@ -145,14 +153,11 @@ export class RecordBook {
     this.notedSinceRead.clear();
     try {
       await this.renewKeys();
-      const records = await this.within(
-        READ_TIMEOUT_MS,
-        (limited) => this.store.read('any', limited),
-        signal,
-      );
+      await this.recallHistory();
+      const entries = await this.readEntries(signal);
       this.failure = undefined;
       this.unreadable.over();
-      this.adopt(this.withNoted(records), false);
+      this.adopt(entries, false);
       this.remember();
       this.readAtMs = askedAtMs;
       return this.snapshot;
@@ -165,19 +170,32 @@ export class RecordBook {
     }
   }
 
-  private adopt(records: ReadonlyMap<string, string>, readOnly: boolean): void {
-    const entries = new Map<string, RecordEntry>();
+  /** A cache of the backend may be behind: only a read that sees all swaps shows that an older record was put back. */
+  private async readEntries(signal: AbortSignal): Promise<ReadonlyMap<string, RecordEntry>> {
+    const readAs = async (consistency: Consistency): Promise<ReadonlyMap<string, RecordEntry>> => {
+      const read = (limited: AbortSignal) => this.store.read(consistency, limited);
+      return this.entriesOf(this.withNoted(await this.within(READ_TIMEOUT_MS, read, signal)));
+    };
+    const entries = await readAs('any');
+    const isNew = ([recordKey, entry]: readonly [string, RecordEntry]) =>
+      entry.decoded.kind === 'superseded' && this.snapshot.entries.get(recordKey)?.text !== entry.text;
+    return Array.from(entries).some(isNew) ? readAs('latest') : entries;
+  }
+
+  private entriesOf(records: ReadonlyMap<string, string>): ReadonlyMap<string, RecordEntry> {
+    const ours = Array.from(records).filter(([recordKey]) => isRecordKey(recordKey));
+    return new Map(ours.map(([recordKey, text]) => [recordKey, this.entryOf(recordKey, text)]));
+  }
+
+  private adopt(entries: ReadonlyMap<string, RecordEntry>, readOnly: boolean): void {
     let sizeBytes = 0;
-    for (const [recordKey, text] of records) {
-      if (!isRecordKey(recordKey)) continue;
-      entries.set(recordKey, this.entryOf(recordKey, text));
-      sizeBytes += recordKey.length + Buffer.byteLength(text);
+    for (const [recordKey, entry] of entries) {
+      this.judge.learn(recordKey, entry);
+      sizeBytes += recordKey.length + Buffer.byteLength(entry.text);
     }
     this.snapshot = { entries, sizeBytes, readOnly };
     this.isInformed = true;
-    const texts = new Set(Array.from(entries.values(), ({ text }) => text));
-    for (const text of this.reported) if (!texts.has(text)) this.reported.delete(text);
-    this.reportDoubts();
+    this.judge.report(entries);
   }
 
   private withNoted(records: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
@@ -193,34 +211,20 @@ export class RecordBook {
   private entryOf(recordKey: string, text: string): RecordEntry {
     const known = this.snapshot.entries.get(recordKey);
     if (known?.text === text) return known;
-    return { text, decoded: this.judge(recordKey, text), sinceMs: this.clock.monotonicMs() };
-  }
-
-  private judge(recordKey: string, text: string): DecodedRecord {
-    const decoded = decodeRecord(recordKey, text, this.macKeys);
-    if (decoded.kind === 'untrusted' && !this.reported.has(text)) {
-      this.reported.add(text);
-      this.doubts.push({ recordKey, why: decoded.why });
-    }
-    return decoded;
-  }
-
-  /** In one line: once the key before has had its time, there may be a thousand of them. */
-  private reportDoubts(): void {
-    const [first, ...others] = this.doubts;
-    if (!first) return;
-    this.logger.warn({ ...first, others: others.length }, 'record not trusted, treated as absent');
-    this.doubts = [];
-    this.key.suspect();
+    return { text, decoded: this.judge.judge(recordKey, text), sinceMs: this.clock.monotonicMs() };
   }
 
   /** Takes over what a swap, or the read after it, found under one key. */
   private note(recordKey: string, text: string | undefined): void {
+    const entry = text === undefined ? undefined : this.entryOf(recordKey, text);
+    // Perhaps a later swap was noted while this read was under way: the next read makes sure.
+    if (entry?.decoded.kind === 'superseded') return;
     this.notedSinceRead.add(recordKey);
     const entries = new Map(this.snapshot.entries);
     const before = entries.get(recordKey)?.text;
-    if (text === undefined) entries.delete(recordKey);
-    else entries.set(recordKey, this.entryOf(recordKey, text));
+    if (entry) entries.set(recordKey, entry);
+    else entries.delete(recordKey);
+    if (entry) this.judge.learn(recordKey, entry);
     const sizeOf = (value: string | undefined) =>
       value === undefined ? 0 : recordKey.length + Buffer.byteLength(value);
     this.snapshot = {
@@ -228,40 +232,39 @@ export class RecordBook {
       entries,
       sizeBytes: this.snapshot.sizeBytes - sizeOf(before) + sizeOf(text),
     };
-    this.reportDoubts();
+    this.judge.report(entries);
     this.remember();
   }
 
   private async renewKeys(): Promise<void> {
-    let keys: readonly Buffer[] | undefined;
-    try {
-      keys = await this.key.current();
-    } catch (cause) {
-      throw new PreheatFailure(
-        'lock_unavailable',
-        'the key that records are authenticated with cannot be had',
-        {
-          cause,
-        },
-      );
-    }
-    if (sameKeys(keys, this.macKeys)) return;
-    this.macKeys = keys;
+    if (!(await this.judge.renewKeys())) return;
     // Other keys, another verdict; since when a record is what it is does not depend on them.
     const entries = Array.from(this.snapshot.entries, ([recordKey, entry]) => {
-      return [recordKey, { ...entry, decoded: this.judge(recordKey, entry.text) }] as const;
+      return [recordKey, { ...entry, decoded: this.judge.judge(recordKey, entry.text) }] as const;
     });
+    for (const [recordKey, entry] of entries) this.judge.learn(recordKey, entry);
     this.snapshot = { ...this.snapshot, entries: new Map(entries) };
-    this.reportDoubts();
+    this.judge.report(this.snapshot.entries);
   }
 
   private async recall(): Promise<void> {
     try {
       await this.renewKeys();
-      this.adopt(await this.cache.load(), true);
+      await this.recallHistory();
+      const { present } = await this.kept.load();
+      this.adopt(this.entriesOf(present), true);
     } catch {
       // Without the key nothing is believed, as the read before has said: another attempt may have it.
     }
+  }
+
+  /** Once, before anything is believed: an older record may have been put back while this process was away. */
+  private async recallHistory(): Promise<void> {
+    if (this.hasHistory) return;
+    const { present, removed } = await this.kept.load();
+    this.judge.learnKept(present);
+    this.judge.learnKept(removed);
+    this.hasHistory = true;
   }
 
   private remember(): void {
@@ -277,9 +280,4 @@ export class RecordBook {
       new PreheatFailure('lock_unavailable', `the lock's backend did not answer within ${timeoutMs} ms`);
     return withDeadline(this.clock, timeoutMs, late, work, signal);
   }
-}
-
-function sameKeys(left: readonly Buffer[] | undefined, right: readonly Buffer[] | undefined): boolean {
-  if (!left || !right) return left === right;
-  return left.length === right.length && left.every((key, index) => right[index]?.equals(key));
 }

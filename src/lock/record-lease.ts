@@ -86,12 +86,11 @@ export class RecordLease implements Lease {
   }
 
   async publish(digest: Digest, origin: RecordOrigin): Promise<void> {
-    const resolvedAt = Math.floor(this.clock.wallMs() / 1000);
     await this.writeUntilEnded((record) => ({
       ...waitedOut(record),
       digest,
       origin,
-      resolvedAt,
+      resolvedAt: this.book.nextResolvedAt(this.recordKey, record),
     }));
   }
 

@@ -1,9 +1,14 @@
-import type { DecodedRecord } from './record.js';
+import type { DecodedRecord, RecordHolder } from './record.js';
+
+export type JudgedRecord =
+  | DecodedRecord
+  /** Authentic, and not what was there last: somebody has put it back. Counts as absent, as one that is not trusted. */
+  | { readonly kind: 'superseded'; readonly why: string; readonly holder?: RecordHolder };
 
 /** A record as this process last saw it. */
 export interface RecordEntry {
   readonly text: string;
-  readonly decoded: DecodedRecord;
+  readonly decoded: JudgedRecord;
   /** Monotonic: when this process first saw this very text. */
   readonly sinceMs: number;
 }

@@ -49,7 +49,10 @@ const recordSchema = z.looseObject({
   digest: z.custom<Digest>((value) => typeof value === 'string' && isDigest(value)).optional(),
   /** A `RecordOrigin`, of this version or a later one. */
   origin: z.string().min(1).optional(),
-  /** Seconds since the Unix epoch, by the clock of the node that resolved the tag. */
+  /**
+   * Seconds since the Unix epoch, by the clock of the node that resolved the tag; more than in any text of the record that
+   * it has seen before.
+   */
   resolvedAt: z.number().nonnegative().optional(),
   holder: holderSchema.optional(),
   failure: failureSchema.optional(),

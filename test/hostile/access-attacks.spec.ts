@@ -1,13 +1,10 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-import { encodeRecord } from '../../src/lock/record.js';
-import { recordKeyOf } from '../../src/lock/image-key.js';
-import { formatPlatform, platformOfProcess } from '../../src/domain/platform.js';
 import { proofOf } from '../../src/peers/session/handshake-proof.js';
 import { helloAnswerSchema, PROOF_PATH, SESSION_PATH } from '../../src/peers/session/session-wire.js';
 import { AgentProcess } from '../support/agent-process.js';
@@ -16,7 +13,7 @@ import { addImage } from '../support/demo-images.js';
 import { idWhenReady, wrongBlobs } from '../support/directory-cluster.js';
 import { ManInTheMiddle, type SeenRequest } from '../support/man-in-the-middle.js';
 import { type RawAnswer, rawRequest } from '../support/raw-http.js';
-import { keyFor, newIdentity, SessionClient } from '../support/session-client.js';
+import { newIdentity, SessionClient } from '../support/session-client.js';
 import { tally } from '../support/tally.js';
 import { addressOf, startTarget, type Target } from '../support/target.js';
 
@@ -179,43 +176,6 @@ describe('Agents of one deployment, attacked from outside', () => {
     });
   }
 
-  it(
-    'dial nobody for the sake of a record, with or without a right MAC, whom discovery does not list',
-    async () => {
-      const lurker = await cleanup.track(
-        ManInTheMiddle.start(() => json(200, {})),
-        (rogue) => rogue.stop(),
-      );
-      const [forged, sealed] = [await newImage('forged'), await newImage('sealed')];
-      const platform = formatPlatform(platformOfProcess(process.platform, process.arch));
-      const key = await recordMacKey();
-      const record = (image: string, macKey: Buffer): [string, string] => {
-        const holder = {
-          node: 'rogue',
-          instance: '0'.repeat(32),
-          address: `${lurker.address.host}:${lurker.address.port}`,
-          term: 1,
-          renewals: 1,
-        };
-        const name = recordKeyOf({ image, platform });
-        return [name, encodeRecord(name, { v: 1, image, platform, holder }, macKey)];
-      };
-      const file = join(target.cluster.directory, 'lock.json');
-      const { records } = JSON.parse(await readFile(file, 'utf8')) as { records: Record<string, string> };
-      const added = Object.fromEntries([record(forged, randomBytes(32)), record(sealed, key)]);
-      await writeFile(file, JSON.stringify({ v: 1, records: { ...records, ...added } }));
-      await target.cluster.list(target.image, forged, sealed);
-      // Nobody but an agent could have written that one: it is waited for as long as it may be renewed.
-      await idWhenReady(target.agents, forged, READY_MS);
-      expect(lurker.seen).toEqual([]);
-      for (const agent of target.agents)
-        expect((await agent.images()).find(({ image }) => image === sealed)?.state).not.toBe('ready');
-      expect((await one.log()).includes('MAC')).toBe(true);
-      await target.cluster.list(target.image);
-    },
-    READY_MS,
-  );
-
   it('answer other users of the node at the mirror with 404', async () => {
     const paths = ['/', blob, `/v2/preheat/${'0'.repeat(32)}/blobs/${target.digests[0]}`, '/v2/_catalog'];
     const script = `
@@ -282,10 +242,6 @@ describe('Agents of one deployment, attacked from outside', () => {
     const nonce = randomBytes(32).toString('base64url');
     const body = { protocol: 1, ...newIdentity('caller'), nonce, address: `127.0.0.1:${agent.port}`, ...own };
     return rawRequest(`${agent.url}${SESSION_PATH}`, { body });
-  }
-
-  async function recordMacKey(): Promise<Buffer> {
-    return keyFor('records', await readFile(join(target.cluster.directory, 'peer-key')));
   }
 });
 

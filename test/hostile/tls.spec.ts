@@ -2,6 +2,7 @@ import { request } from 'node:https';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setImmediate } from 'node:timers/promises';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { once } from 'node:events';
 
@@ -168,19 +169,27 @@ describeWith('openssl', 'Agents with mutual TLS', () => {
     expect(answer).toMatch(/^HTTP\/1\.1 403 /);
   });
 
-  /** A connection without a certificate, and a ticket to resume its session with. */
-  async function handshake(resumed?: Buffer): Promise<{ session: Buffer; socket: TLSSocket }> {
+  /** A connection, without a certificate if none is shown, and a ticket to resume its session with. */
+  async function handshake(
+    resumed?: Buffer,
+    shown: Shown = {},
+  ): Promise<{ session: Buffer; socket: TLSSocket }> {
     const socket = connectTls({
       host: '127.0.0.1',
       port: one.port,
       rejectUnauthorized: false,
+      ...shown,
       ...(resumed ? { session: resumed } : {}),
     });
     if (resumed) {
       await once(socket, 'secureConnect');
       return { session: resumed, socket };
     }
+    // Tickets come after the handshake: they are only seen by who reads.
+    socket.resume();
     const [session] = (await once(socket, 'session')) as [Buffer];
+    // The event comes in the midst of a read; what is written before that is over is not sent.
+    await setImmediate();
     return { session, socket };
   }
 
@@ -188,15 +197,38 @@ describeWith('openssl', 'Agents with mutual TLS', () => {
     expect(rogue.seen).toEqual([]);
   });
 
+  /** Asks on a connection that is kept alive. @returns undefined when it was ended */
+  async function askOn(socket: TLSSocket): Promise<number | undefined> {
+    const over = once(socket, 'close').catch(() => []);
+    if (socket.destroyed) return undefined;
+    const answered = once(socket, 'data').catch(() => []);
+    socket.write('HEAD /images HTTP/1.1\r\nHost: a\r\n\r\n');
+    const [answer] = (await Promise.race([answered, over])) as unknown[];
+    return Buffer.isBuffer(answer)
+      ? Number(/^HTTP\/1\.1 (\d+)/.exec(answer.toString('latin1'))?.[1])
+      : undefined;
+  }
+
   it(
-    'take other certificates while they run, and the old ones no more',
+    'take other certificates while they run, and the old ones no more, on no connection made before either',
     async () => {
+      const { session, socket: kept } = await handshake(undefined, ours.client);
+      kept.on('error', () => undefined);
+      expect(await askOn(kept)).toBe(200);
       await install(others);
       for (const agent of cluster.agents)
         await agent.wait('the new CA to count', READY_MS, async () =>
           (await ask(agent, '/images', others.client)).status === 200 ? true : undefined,
         );
       await expectRefused(ours.client);
+      tally('bad inputs tried', 2);
+      const afterwards = await askOn(kept);
+      if (afterwards !== undefined) tally('unauthorised answers given');
+      expect(afterwards).toBeUndefined();
+      const { socket: resumed } = await handshake(session, ours.client);
+      expect(resumed.isSessionReused()).toBe(false);
+      expect(await askOn(resumed)).toBe(403);
+      resumed.destroy();
       const before = await Promise.all(cluster.agents.map((agent) => fromPeers(agent, others.client)));
       await cluster.list(...images);
       for (const agent of cluster.agents) await ready(agent, images[1]!, others.client);

@@ -48,7 +48,7 @@ export class LockNode {
     const probe = options.probe ?? { probe: () => Promise.resolve('silent') };
     const nodes = { nodes: options.nodes ?? (() => []) };
     const key = options.key ?? { current: () => Promise.resolve(undefined), suspect: () => undefined };
-    const book = new RecordBook(store, key, cache, clock);
+    const book = new RecordBook(store, key, cache, clock, config);
     this.keeper = new LeaseKeeper(book, identity, clock, config, { lockHeld: () => undefined });
     this.lock = new LockService(
       book,

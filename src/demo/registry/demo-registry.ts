@@ -103,6 +103,7 @@ export class DemoRegistry {
     const url = new URL(request.url ?? '/', this.url);
     const entry: LedgerEntry = {
       server,
+      client: request.socket.remoteAddress,
       method,
       path: url.pathname,
       range: headers.range,

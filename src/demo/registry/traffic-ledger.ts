@@ -4,6 +4,8 @@ import type { Digest } from '../../domain/digest.js';
 export interface LedgerEntry {
   /** Which of the registry's listeners got it: the API (with its token service), or the storage that blobs redirect to. */
   readonly server: 'registry' | 'storage';
+  /** The address that it came from; undefined when its connection was gone at once. */
+  readonly client: string | undefined;
   readonly method: string;
   /** Without the query. */
   readonly path: string;

@@ -35,17 +35,26 @@ const CONNECT_TIMEOUT_MS = 3_000;
 /** Between two polls of a peer; below Node's own limit for idle server connections (5 s). */
 const KEEP_ALIVE_MS = 4_000;
 
+/** So long may a call that is under way when the certificates change go on: a chunk takes seconds, the rest is asked for again. */
+const OUTDATED_LIMIT_MS = 60_000;
+
 /**
  * HTTP to other agents, over mutual TLS where that is set up: kept-alive connections, few to each. Peers are never
  * proxied: the connections are made here, whatever the environment or undici's global dispatcher says.
  */
 @Injectable()
 export class PeerTransport implements OnModuleDestroy {
-  private readonly agents: Readonly<Record<Lane, Agent>>;
+  private agents: Readonly<Record<Lane, Agent>>;
+  /** With connections made under the certificates before. */
+  private readonly outdated = new Set<Agent>();
 
   constructor(private readonly certificates: AgentCertificates) {
-    const connect = connector(certificates);
-    this.agents = { control: makeAgent('control', connect), data: makeAgent('data', connect) };
+    this.agents = makeAgents(certificates);
+    certificates.onChange(() => {
+      const before = Object.values(this.agents);
+      this.agents = makeAgents(certificates);
+      for (const agent of before) void this.retire(agent);
+    });
   }
 
   /**
@@ -74,7 +83,18 @@ export class PeerTransport implements OnModuleDestroy {
   }
 
   async onModuleDestroy(): Promise<void> {
-    await Promise.all(Object.values(this.agents).map((agent) => agent.destroy()));
+    const all = [...Object.values(this.agents), ...this.outdated];
+    await Promise.all(all.map((agent) => agent.destroy()));
+  }
+
+  /** Calls under way end as they began, in time; idle connections end now. */
+  private async retire(agent: Agent): Promise<void> {
+    this.outdated.add(agent);
+    const limit = setTimeout(() => void agent.destroy(), OUTDATED_LIMIT_MS);
+    limit.unref();
+    await agent.close().catch(() => undefined);
+    clearTimeout(limit);
+    this.outdated.delete(agent);
   }
 
   private async attempt(
@@ -151,6 +171,11 @@ function tlsConnector({ cert, key, ca }: TlsMaterial): buildConnector.connector 
     ca,
     checkServerIdentity: () => undefined,
   });
+}
+
+function makeAgents(certificates: AgentCertificates): Readonly<Record<Lane, Agent>> {
+  const connect = connector(certificates);
+  return { control: makeAgent('control', connect), data: makeAgent('data', connect) };
 }
 
 function makeAgent(lane: Lane, connect: buildConnector.connector): Agent {
