@@ -44,6 +44,14 @@ describe('readJsonBody', () => {
     await expect(readJsonBody(request, 1000)).rejects.toMatchObject({ status: 400 });
   });
 
+  it('refuses more values than any question has', async () => {
+    const body = `[${'1,'.repeat(9_998)}1]`;
+    await expect(readJsonBody(requestOf(body), 100_000)).resolves.toHaveLength(9_999);
+    await expect(readJsonBody(requestOf(body.replace('[', '[1,1,')), 100_000)).rejects.toMatchObject({
+      status: 400,
+    });
+  });
+
   it('refuses what says that it is too large before it reads a byte', async () => {
     const request = requestOf('', {
       'content-type': 'application/json',

@@ -14,6 +14,8 @@ import type { Observable } from 'rxjs';
 
 import { parseShallowJson } from '../domain/shallow-json.js';
 
+/** What checks a body takes longer than in proportion to them; twice what the longest question has. */
+const MAX_VALUES = 10_000;
 const JSON_TYPE = /^application\/json\s*(?:;|$)/i;
 const CHARSET = /;\s*charset="?([^\s;"]+)/i;
 
@@ -45,7 +47,7 @@ class JsonBodyReader implements NestInterceptor {
  * @returns undefined where the request has no body, or one of another type
  * @throws PayloadTooLargeException above `maxBytes`; UnsupportedMediaTypeException when it is compressed, or not in UTF-8;
  *   BadRequestException when it is neither a JSON object nor an array, or
- *   is nested too deep; what the connection fails with
+ *   is nested too deep, or has more than 10,000 values; what the connection fails with
  */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<unknown> {
   const { headers } = request;
@@ -72,7 +74,7 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
 
 function parse(text: string): unknown {
   try {
-    return parseShallowJson(text);
+    return parseShallowJson(text, MAX_VALUES);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new BadRequestException();

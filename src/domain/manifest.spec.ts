@@ -56,6 +56,22 @@ describe('parseManifest', () => {
     });
   });
 
+  it.each([
+    ['330,000 annotations', 330_000],
+    ['as many annotations as may be', 90_000],
+  ])('refuses %s that are none with a code, and one reason', (_, count) => {
+    const annotations = Object.fromEntries(Array.from({ length: count }, (__, at) => [at.toString(36), 0]));
+    const failure = failureOf(() => index(descriptor(D2, { annotations })));
+    expect(failure).toMatchObject({ reason: 'registry_error' });
+    expect(failure.message).toMatch(/ (it has more than 100000 values|manifests\.0\.annotations: [^:]+)$/);
+  });
+
+  it.each(['layers', 'manifests'])('refuses too many %s, whatever they are', (name) => {
+    const document = { config: descriptor(D0), [name]: Array.from({ length: 50_000 }, () => 1) };
+    const failure = failureOf(() => parseManifest(bytes(document)));
+    expect(failure.message).toMatch(new RegExp(`${name}: .*1024`));
+  });
+
   it('reads an index and keeps platform and annotations', () => {
     const entry = descriptor(D2, {
       platform: { os: 'linux', architecture: 'arm', variant: 'v7', 'os.version': '1' },

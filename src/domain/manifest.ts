@@ -1,8 +1,9 @@
 import { z } from 'zod';
 
+import { listOf, stringRecord } from './bounded-schema.js';
 import { MAX_BLOB_BYTES } from './chunk-map.js';
 import { type Digest, isDigest } from './digest.js';
-import { PreheatFailure } from './errors.js';
+import { messageOf, PreheatFailure } from './errors.js';
 import { formatPlatform, type Platform, platformScore } from './platform.js';
 import { parseShallowJson } from './shallow-json.js';
 
@@ -37,18 +38,18 @@ const descriptor = z.object({
       ...(variant ? { variant } : {}),
     }))
     .optional(),
-  annotations: z.record(z.string(), z.string()).optional(),
+  annotations: stringRecord.optional(),
 });
 export type Descriptor = z.infer<typeof descriptor>;
 
 const index = z.object({
   mediaType: z.string().optional(),
-  manifests: z.array(descriptor).max(MAX_DESCRIPTORS),
+  manifests: listOf(descriptor, MAX_DESCRIPTORS),
 });
 const manifest = z.object({
   mediaType: z.string().optional(),
   config: descriptor,
-  layers: z.array(descriptor).max(MAX_DESCRIPTORS),
+  layers: listOf(descriptor, MAX_DESCRIPTORS),
 });
 
 export interface ImageIndex {
@@ -131,7 +132,7 @@ function isAttestation(entry: Descriptor): boolean {
 }
 
 const config = z.object({
-  rootfs: z.object({ diff_ids: z.array(digest).max(MAX_DESCRIPTORS) }),
+  rootfs: z.object({ diff_ids: listOf(digest, MAX_DESCRIPTORS) }),
   os: z.string().optional(),
   architecture: z.string().optional(),
   variant: z.string().optional(),
@@ -176,7 +177,7 @@ function parseJson(bytes: Uint8Array): unknown {
   try {
     return parseShallowJson(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
   } catch (cause) {
-    throw invalid('it is not JSON', cause);
+    throw invalid(messageOf(cause), cause);
   }
 }
 

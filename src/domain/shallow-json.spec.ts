@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 
-import { MAX_JSON_DEPTH, parseShallowJson } from './shallow-json.js';
+import { MAX_JSON_DEPTH, MAX_JSON_VALUES, parseShallowJson } from './shallow-json.js';
 
 describe('parseShallowJson', () => {
   it('reads what JSON.parse reads, and refuses what it refuses', () => {
@@ -36,5 +36,24 @@ describe('parseShallowJson', () => {
 
   it('counts how deep it is, not how much of it there is', () => {
     expect(parseShallowJson(`[${'[],'.repeat(1_000)}{}]`)).toHaveLength(1_001);
+  });
+
+  it.each([
+    ['items', (count: number) => `[${'1,'.repeat(count)}1]`],
+    ['members', (count: number) => `{${'"a":1,'.repeat(count)}"b":1}`],
+    ['lists', (count: number) => `[${'[],'.repeat(count)}[]]`],
+    ['objects', (count: number) => `[${'{"a":{}},'.repeat(count)}1]`],
+  ])('refuses what has too many %s, before it makes anything of it', (_, textOf) => {
+    expect(() => parseShallowJson(textOf(MAX_JSON_VALUES))).toThrow('it has more than 100000 values');
+    expect(() => parseShallowJson(textOf(100), 100)).toThrow('it has more than 100 values');
+    expect(parseShallowJson(textOf(40), 200)).toBeDefined();
+  });
+
+  it('counts no comma in a string', () => {
+    expect(parseShallowJson('",,,,\\",[,"', 1)).toBe(',,,,",[,');
+  });
+
+  it('says why without repeating any of it', () => {
+    expect(() => parseShallowJson('{"password": secret}')).toThrow(/^it is not JSON$/);
   });
 });

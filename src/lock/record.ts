@@ -3,7 +3,8 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 
 import { type Digest, isDigest } from '../domain/digest.js';
-import { PreheatFailure } from '../domain/errors.js';
+import { messageOf, PreheatFailure } from '../domain/errors.js';
+import { parseShallowJson } from '../domain/shallow-json.js';
 
 /** The only version of records that this program writes. */
 export const RECORD_VERSION = 1 as const;
@@ -14,6 +15,8 @@ export const MAX_RECORD_BYTES = 512;
  * is longer may be nested so deep that it can be read, but not written again.
  */
 const MAX_READ_LENGTH = 8 * MAX_RECORD_BYTES;
+/** Read at most, of a record of any version: each of them is walked, of a text that may fill a ConfigMap. */
+const MAX_READ_VALUES = 10_000;
 /** HMAC-SHA256 cut to 128 bits (RFC 2104, section 5), in base64url: every byte of a record is dear. */
 const MAC_BYTES = 16;
 const MAC_MEMBER = /^(.+),"mac":"([\w-]{22})"\}$/s;
@@ -88,9 +91,9 @@ export function decodeRecord(
 ): DecodedRecord {
   let document: unknown;
   try {
-    document = JSON.parse(text);
-  } catch {
-    return { kind: 'untrusted', why: 'not JSON' };
+    document = parseShallowJson(text, MAX_READ_VALUES);
+  } catch (error) {
+    return { kind: 'untrusted', why: messageOf(error) };
   }
   // The version comes first: how a newer one is authenticated, and how long it is, is not for us to know.
   const versioned = versionedSchema.safeParse(document);

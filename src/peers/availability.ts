@@ -21,18 +21,25 @@ export interface BlobAvailability {
   readonly derived?: { readonly digest: Digest; readonly size: number };
 }
 
-/** A node's answer to a question about blobs; what it has nothing of is not in `blobs`. */
+/** A node's answer to a question about blobs; what it has nothing of, or more than was asked about, is not in `blobs`. */
 export interface AvailabilityAnswer extends PeerIdentity {
   readonly blobs: ReadonlyMap<Digest, BlobAvailability>;
   /** Addresses (`ip:port`) of some nodes that move these blobs, too. */
   readonly participants: readonly string[];
 }
 
+/** A blob that is asked about. */
+export interface AskedBlob {
+  readonly digest: Digest;
+  /** Its bytes, or the most that it can have: how long an answer may be depends on it. */
+  readonly size: number;
+}
+
 /** What is asked about blobs. */
 export interface AvailabilityQuestion {
   /** That they belong to, a normalised reference. */
   readonly image?: string;
-  readonly digests: readonly Digest[];
+  readonly blobs: readonly AskedBlob[];
   /** Per blob, the chunks whose hashes the peer has told before: it need not tell them again. */
   readonly known?: ReadonlyMap<Digest, ChunkMap>;
 }

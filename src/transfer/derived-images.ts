@@ -75,7 +75,8 @@ export class DerivedImages {
     signal: AbortSignal,
   ): Promise<Digest | undefined> {
     if (this.request.identifiesBy !== 'config') return undefined;
-    const answers = await this.parts.sweep.availability(peers(), this.request.image, [plan.root], signal);
+    const root = { digest: plan.root, size: MAX_MANIFEST_BYTES };
+    const answers = await this.parts.sweep.availability(peers(), this.request.image, [root], signal);
     for (const digest of new Set(answers.get(plan.root)?.flatMap(({ derived }) => derived?.digest ?? []))) {
       if (await this.take(plan, digest, peers, signal)) return digest;
     }

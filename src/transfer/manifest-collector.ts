@@ -125,8 +125,9 @@ export class ManifestCollector {
     peers: readonly Peer[],
     signal: AbortSignal,
   ): Promise<Uint8Array | undefined> {
+    const asked = { digest, size: MAX_MANIFEST_BYTES };
     const answers =
-      (await this.parts.sweep.availability(peers, this.image, [digest], signal)).get(digest) ?? [];
+      (await this.parts.sweep.availability(peers, this.image, [asked], signal)).get(digest) ?? [];
     for (const { peer, complete, size } of answers) {
       if (!complete || size > MAX_MANIFEST_BYTES) continue;
       const bytes = await this.read(

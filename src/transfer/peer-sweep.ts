@@ -3,7 +3,7 @@ import PQueue from 'p-queue';
 
 import type { Digest } from '../domain/digest.js';
 import { messageOf } from '../domain/errors.js';
-import type { BlobAvailability } from '../peers/availability.js';
+import type { AskedBlob, BlobAvailability } from '../peers/availability.js';
 import type { Peer } from '../peers/peer-identity.js';
 import { PeerService } from '../peers/peer.service.js';
 import type { RuntimeHolding } from '../peers/runtime-view.js';
@@ -31,12 +31,12 @@ export class PeerSweep {
   async availability(
     peers: readonly Peer[],
     image: string,
-    digests: readonly Digest[],
+    blobs: readonly AskedBlob[],
     signal: AbortSignal,
   ): Promise<Availability> {
-    const found = new Map<Digest, PeerAnswer[]>(digests.map((digest) => [digest, []]));
+    const found = new Map<Digest, PeerAnswer[]>(blobs.map(({ digest }) => [digest, []]));
     await this.each(peers, AVAILABILITY_TIMEOUT_MS, signal, async (peer, limited) => {
-      for (const [digest, answer] of await this.peers.availability(peer, { image, digests }, limited)) {
+      for (const [digest, answer] of await this.peers.availability(peer, { image, blobs }, limited)) {
         found.get(digest)?.push({ ...answer, peer });
       }
     });

@@ -16,7 +16,7 @@ export class PeerSource implements BlobSource {
   }
 
   async has(blob: WantedBlob, signal: AbortSignal): Promise<boolean> {
-    const answers = await this.peers.availability(this.peer, { digests: [blob.digest] }, signal);
+    const answers = await this.peers.availability(this.peer, { blobs: [blob] }, signal);
     const answer = answers.get(blob.digest);
     return answer?.complete === true && answer.size === blob.size;
   }

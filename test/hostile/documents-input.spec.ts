@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { Logger } from '@nestjs/common';
 import fc from 'fast-check';
 
+import { MAX_BLOB_BYTES } from '../../src/domain/chunk-map.js';
 import { PreheatFailure } from '../../src/domain/errors.js';
 import {
   attestationsOf,
@@ -15,10 +16,11 @@ import { decodeRecord, encodeRecord, type LockRecord } from '../../src/lock/reco
 import { readJson } from '../../src/peers/client/read-json.js';
 import { PeerError } from '../../src/peers/peer-error.js';
 import { helloAnswerSchema } from '../../src/peers/session/session-wire.js';
+import { availabilityLimits } from '../../src/peers/wire/answer-limits.js';
 import {
   availabilityAnswerSchema,
+  decodeAvailability,
   encodeAvailability,
-  MAX_ANSWER_BYTES,
 } from '../../src/peers/wire/availability-wire.js';
 import { runtimeAnswerSchema } from '../../src/peers/wire/runtime-wire.js';
 import { parseDockerConfig } from '../../src/registry/auth/docker-config.js';
@@ -96,9 +98,11 @@ describe('Readers of documents that others wrote', () => {
       const answer = { ...identity, blobs: { [digest]: blob }, participants: ['10.0.0.1:80'] };
       const hello = { ...identity, nonce: 'A'.repeat(43), proofs: ['A'.repeat(43)] };
       const runtime = { images: ['a'], holdings: { a: { config: digest, manifest: digest } } };
+      const asked = [{ digest, size: MAX_BLOB_BYTES }];
+      const limits = availabilityLimits(asked);
       const asPeer = async (text: string, schema: Parameters<typeof readJson>[1]): Promise<unknown> => {
         try {
-          return await readJson(Readable.from([Buffer.from(text)]), schema, MAX_ANSWER_BYTES);
+          return await readJson(Readable.from([Buffer.from(text)]), schema, limits);
         } catch (error) {
           expect(error).toBeInstanceOf(PeerError);
           return undefined;
@@ -107,7 +111,7 @@ describe('Readers of documents that others wrote', () => {
       await fuzz('availability', mutatedJson(answer), async (text) => {
         const said = (await asPeer(text, availabilityAnswerSchema)) as
           ReturnType<typeof availabilityAnswerSchema.parse> | undefined;
-        if (said) encodeAvailability(said, { [digest]: 'Bw==' });
+        if (said) encodeAvailability(decodeAvailability(said, asked), { [digest]: 'Bw==' });
       });
       await fuzz('hellos', mutatedJson(hello), async (text) => {
         await asPeer(text, helloAnswerSchema);

@@ -196,7 +196,9 @@ describe('the door of an agent', () => {
           body: { code: 'PEER_SESSION_UNKNOWN' },
         });
         const [peer] = one.service.peers();
-        expect((await one.service.availability(peer!, { digests: [digest] }, signal)).size).toBe(1);
+        expect((await one.service.availability(peer!, { blobs: [{ digest, size: 7 }] }, signal)).size).toBe(
+          1,
+        );
       });
     });
 
@@ -212,7 +214,7 @@ describe('the door of an agent', () => {
         await Promise.all([one.meet(other), other.meet(one)]);
         one.get(OutgoingSessions).retain([]);
         const [peer] = one.service.peers();
-        return (await one.service.availability(peer!, { digests: [digest] }, signal)).size === 1;
+        return (await one.service.availability(peer!, { blobs: [{ digest, size: 7 }] }, signal)).size === 1;
       };
       const next = randomBytes(32);
       expect(await works()).toBe(true);

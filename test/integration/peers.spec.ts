@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { buffer, text } from 'node:stream/consumers';
 
-import { digestOf } from '../../src/domain/digest.js';
+import { type Digest, digestOf } from '../../src/domain/digest.js';
 import { PreheatMetrics } from '../../src/metrics/preheat-metrics.js';
 import { PeerHandshake } from '../../src/peers/client/peer-handshake.js';
+import type { AskedBlob } from '../../src/peers/availability.js';
 import type { PeerError } from '../../src/peers/peer-error.js';
 import { PeerAgent, type PeerAgentOptions } from '../support/peer-agent.js';
 
 const { signal } = new AbortController();
+const layer = (digest: Digest): AskedBlob => ({ digest, size: 20 });
 
 describe('two agents', () => {
   const agents: PeerAgent[] = [];
@@ -69,7 +71,7 @@ describe('two agents', () => {
       const [peer] = one.service.peers();
       const digest = other.addBlob('a layer');
       const absent = digestOf(Buffer.from('another'));
-      const found = await one.service.availability(peer!, { digests: [digest, absent] }, signal);
+      const found = await one.service.availability(peer!, { blobs: [digest, absent].map(layer) }, signal);
       expect([...found]).toEqual([[digest, { size: 7, complete: true }]]);
       other.holdings.images.add('docker.io/library/nginx:1');
       expect(await one.service.inRuntime(peer!, 'docker.io/library/nginx:1', signal)).toEqual({
@@ -122,7 +124,7 @@ describe('two agents', () => {
     const [one, other] = await pair({ plain: true });
     const [peer] = one.service.peers();
     const digest = other.addBlob('a layer');
-    const question = { digests: [digest, digestOf(Buffer.from('b'))] };
+    const question = { blobs: [digest, digestOf(Buffer.from('b'))].map(layer) };
     expect([...(await one.service.availability(peer!, question, signal))]).toEqual([
       [digest, { size: 7, complete: true }],
     ]);
@@ -148,7 +150,7 @@ describe('two agents', () => {
     agents.splice(agents.indexOf(other), 1);
     const restarted = await start({ node: 'other', port });
     const digest = restarted.addBlob('still here');
-    const found = await one.service.availability(before!, { digests: [digest] }, signal);
+    const found = await one.service.availability(before!, { blobs: [layer(digest)] }, signal);
     expect(found.size).toBe(1);
     const [after] = one.service.peers();
     expect(after?.instance).toBe(restarted.identity.instance);
@@ -161,7 +163,7 @@ describe('two agents', () => {
     const { port } = other.address;
     await other.stop();
     agents.splice(agents.indexOf(other), 1);
-    const question = { digests: [digestOf(Buffer.from('x'))] };
+    const question = { blobs: [layer(digestOf(Buffer.from('x')))] };
     await expect(one.service.availability(peer!, question, signal)).rejects.toMatchObject({
       kind: 'network',
     });

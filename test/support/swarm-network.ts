@@ -16,6 +16,7 @@ import type { RuntimeHolding } from '../../src/peers/runtime-view.js';
 import type { SwarmSource } from '../../src/peers/swarm/swarm-source.js';
 import {
   availabilityAnswerSchema,
+  decodeAvailability,
   encodeAvailability,
   encodeKnown,
 } from '../../src/peers/wire/availability-wire.js';
@@ -112,9 +113,10 @@ export class SwarmLink {
 
   async ask(
     address: HostPort,
-    { digests, known }: AvailabilityQuestion,
+    { blobs: asked, known }: AvailabilityQuestion,
     signal: AbortSignal,
   ): Promise<AvailabilityAnswer> {
+    const digests = asked.map(({ digest }) => digest);
     const there = await this.call(address);
     const { faults } = this.network.options;
     const { node } = there.identity;
@@ -131,7 +133,7 @@ export class SwarmLink {
       this.network.wrongClaimants.add(`${there.identity.instance} ${this.self.instance}`);
     const answer = { ...there.identity, blobs: new Map(told), participants };
     const wire = JSON.stringify(encodeAvailability(answer, known && encodeKnown(known, digests)));
-    return availabilityAnswerSchema.parse(JSON.parse(wire));
+    return decodeAvailability(availabilityAnswerSchema.parse(JSON.parse(wire)), asked);
   }
 
   async openBlob(

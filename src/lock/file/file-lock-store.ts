@@ -4,13 +4,14 @@ import { z } from 'zod';
 
 import { writeFileAtomic } from '../../common/atomic-file.js';
 import type { Clock } from '../../common/clock.js';
+import { stringRecord } from '../../domain/bounded-schema.js';
 import { messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { LockStore } from '../lock-store.js';
 import { errnoOf } from '../../common/errno.js';
 import { FileMutex } from './file-mutex.js';
 import { removeLeftovers } from './leftovers.js';
 
-const fileSchema = z.object({ v: z.literal(1), records: z.record(z.string(), z.string()) });
+const fileSchema = z.object({ v: z.literal(1), records: stringRecord });
 
 /**
  * Records in one JSON file that the agents of a host share. Writers take turns by a mutex file beside it; readers need

@@ -3,14 +3,19 @@ import PQueue from 'p-queue';
 
 import type { HostPort } from '../../config/app-config.js';
 import type { Digest } from '../../domain/digest.js';
-import type { AvailabilityAnswer, AvailabilityQuestion, BlobAvailability } from '../availability.js';
+import type {
+  AskedBlob,
+  AvailabilityAnswer,
+  AvailabilityQuestion,
+  BlobAvailability,
+} from '../availability.js';
 import type { PeerIdentity } from '../peer-identity.js';
+import { availabilityLimits, questionsOf } from '../wire/answer-limits.js';
 import {
   AVAILABILITY_PATH,
   availabilityAnswerSchema,
+  decodeAvailability,
   encodeKnown,
-  MAX_ANSWER_BYTES,
-  MAX_DIGESTS,
 } from '../wire/availability-wire.js';
 import { PeerCaller } from './peer-caller.js';
 import { PeerClient } from './peer-client.js';
@@ -29,30 +34,30 @@ export class AvailabilityClient {
   ) {}
 
   /**
-   * What the agent at `address` has of `digests`. An agent without the call (404) is asked for each blob by plain
-   * `HEAD`. Throws PeerError; the signal's reason when it aborts.
+   * What the agent at `address` has of `blobs`, in as many questions as keep its answers small. An agent without the call
+   * (404) is asked for each blob by plain `HEAD`. Throws PeerError; the signal's reason when it aborts.
    */
   async ask(
     address: HostPort,
     question: AvailabilityQuestion,
     signal: AbortSignal,
   ): Promise<AvailabilityAnswer> {
-    const { digests } = question;
-    const [first = [], ...more] = batches(digests);
-    const answer = await this.askBatch(address, { ...question, digests: first }, signal);
-    const blobs = new Map(answer.blobs);
-    for (const batch of more) {
-      const next = await this.askBatch(address, { ...question, digests: batch }, signal);
-      for (const [digest, blob] of next.blobs) blobs.set(digest, blob);
+    const [first = [], ...more] = questionsOf(question.blobs);
+    const answer = await this.askOnce(address, { ...question, blobs: first }, signal);
+    const found = new Map(answer.blobs);
+    for (const blobs of more) {
+      const next = await this.askOnce(address, { ...question, blobs }, signal);
+      for (const [digest, blob] of next.blobs) found.set(digest, blob);
     }
-    return { ...answer, blobs };
+    return { ...answer, blobs: found };
   }
 
-  private async askBatch(
+  private async askOnce(
     address: HostPort,
-    { digests, image, known }: AvailabilityQuestion,
+    { blobs, image, known }: AvailabilityQuestion,
     signal: AbortSignal,
   ): Promise<AvailabilityAnswer> {
+    const digests = blobs.map(({ digest }) => digest);
     const answer = await this.caller.call(
       address,
       {
@@ -72,34 +77,26 @@ export class AvailabilityClient {
     );
     if (answer.status === 404) {
       await discard(answer.body);
-      return this.askByHead(address, answer.identity, digests, signal);
+      return this.askByHead(address, answer.identity, blobs, signal);
     }
-    const said = await readJson(answer.body, availabilityAnswerSchema, MAX_ANSWER_BYTES);
-    const asked = new Set(digests);
-    return { ...said, blobs: new Map([...said.blobs].filter(([digest]) => asked.has(digest))) };
+    const said = await readJson(answer.body, availabilityAnswerSchema, availabilityLimits(blobs));
+    return decodeAvailability(said, blobs);
   }
 
   private async askByHead(
     address: HostPort,
     { node, instance, platform, protocol }: PeerIdentity,
-    digests: readonly Digest[],
+    asked: readonly AskedBlob[],
     signal: AbortSignal,
   ): Promise<AvailabilityAnswer> {
     const blobs = new Map<Digest, BlobAvailability>();
     const queue = new PQueue({ concurrency: HEAD_CONCURRENCY });
     await queue.addAll(
-      digests.map((digest) => async () => {
+      asked.map(({ digest, size: maxSize }) => async () => {
         const size = await this.client.headBlob(address, digest, signal);
-        if (size !== undefined) blobs.set(digest, { size, complete: true });
+        if (size !== undefined && size <= maxSize) blobs.set(digest, { size, complete: true });
       }),
     );
     return { node, instance, platform, protocol, blobs, participants: [] };
   }
-}
-
-function batches(digests: readonly Digest[]): Digest[][] {
-  const count = Math.ceil(digests.length / MAX_DIGESTS);
-  return Array.from({ length: count }, (_, index) =>
-    digests.slice(index * MAX_DIGESTS, (index + 1) * MAX_DIGESTS),
-  );
 }

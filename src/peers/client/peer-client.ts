@@ -9,6 +9,7 @@ import type { Digest } from '../../domain/digest.js';
 import { PreheatMetrics } from '../../metrics/preheat-metrics.js';
 import { PeerError } from '../peer-error.js';
 import type { RuntimeHolding } from '../runtime-view.js';
+import { runtimeLimits } from '../wire/answer-limits.js';
 import { runtimeAnswerSchema, RUNTIME_PATH } from '../wire/runtime-wire.js';
 import { MeasuredBody } from './measured-body.js';
 import { type PeerAnswer, PeerCaller } from './peer-caller.js';
@@ -21,7 +22,6 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const STALL_TIMEOUT_MS = 30_000;
 /** A disk that copies an image more slowly than this is too busy for it. */
 const STAGING_BYTES_PER_SECOND = 20 * 1024 * 1024;
-const MAX_RUNTIME_ANSWER_BYTES = 512 * 1024;
 
 /** Bytes `[start, end)` of a blob of `size` bytes. The stream fails rather than end early or late. */
 export interface PeerBlob {
@@ -118,7 +118,7 @@ export class PeerClient {
       await discard(answer.body);
       return new Map();
     }
-    return readJson(answer.body, runtimeAnswerSchema, MAX_RUNTIME_ANSWER_BYTES);
+    return readJson(answer.body, runtimeAnswerSchema, runtimeLimits(images.length));
   }
 
   /**

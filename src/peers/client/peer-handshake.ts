@@ -25,11 +25,11 @@ import {
   SESSION_KEY_PURPOSE,
   SESSION_PATH,
 } from '../session/session-wire.js';
+import { HELLO_LIMITS } from '../wire/answer-limits.js';
 import { discard, PeerTransport } from './peer-transport.js';
 import { readJson } from './read-json.js';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
-const MAX_ANSWER_BYTES = 16_384;
 
 /** Who answered at an address; `keys` when a session was made with it (not with `PEER_AUTH=none`, not with ourselves). */
 export interface Acquaintance {
@@ -86,7 +86,7 @@ export class PeerHandshake {
       await discard(answer.body);
       throw refused(answer.statusCode);
     }
-    const greeting = await readJson(answer.body, helloAnswerSchema, MAX_ANSWER_BYTES);
+    const greeting = await readJson(answer.body, helloAnswerSchema, HELLO_LIMITS);
     const { node, instance, platform, protocol } = greeting;
     const identity = { node, instance, platform, protocol };
     if (this.config.access.peerAuth === 'none') return { identity };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { listOf } from '../../domain/bounded-schema.js';
 import { INSTANCE, NODE_NAME, type PeerIdentity } from '../peer-identity.js';
 
 export const SESSION_PATH = '/peer/v1/session';
@@ -42,5 +43,5 @@ export const helloAnswerSchema = z.object({
   platform: z.string().max(100),
   protocol: z.int().min(1),
   nonce: z.string().regex(TOKEN_256).optional(),
-  proofs: z.array(z.string().regex(TOKEN_256)).max(4).optional(),
+  proofs: listOf(z.string().regex(TOKEN_256), 4).optional(),
 });

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 
+import { listOf, plainObject } from '../../domain/bounded-schema.js';
 import { ChunkMap, chunkCountOf, MAX_BLOB_BYTES } from '../../domain/chunk-map.js';
 import { type Digest, isDigest } from '../../domain/digest.js';
-import type { AvailabilityAnswer, BlobAvailability } from '../availability.js';
+import type { AskedBlob, AvailabilityAnswer, BlobAvailability } from '../availability.js';
 import { INSTANCE, NODE_NAME } from '../peer-identity.js';
 
 export const AVAILABILITY_PATH = '/peer/v1/availability';
@@ -10,74 +11,79 @@ export const AVAILABILITY_PATH = '/peer/v1/availability';
 export const MAX_DIGESTS = 2048;
 /** Of a question, with the hashes that the caller knows of all its blobs. */
 export const MAX_QUESTION_BYTES = 1024 * 1024;
-/** One entry for each of a few hundred blobs with all chunk hashes stays below this by far. */
-export const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_PARTICIPANTS = 64;
 const MAX_SWARM = 32;
 /** Chunks of the largest blob (64 GiB) whose hashes are told one by one: a few bytes must not make whoever reads them take memory for a list of any length. */
 const MAX_SPARSE_CHUNKS = 8192;
+const CHUNK_HASH = /^[0-9a-f]{64}$/;
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 const digestSchema = z.custom<Digest>((value) => typeof value === 'string' && isDigest(value));
 const sizeSchema = z.int().min(0).max(MAX_BLOB_BYTES);
 
-/** One blob on the wire. Fields of later versions are ignored. */
-const blobSchema = z
-  .object({
-    size: sizeSchema,
-    complete: z.boolean(),
-    chunks: z.base64().optional(),
-    chunkHashes: z.array(z.string().regex(/^(?:[0-9a-f]{64})?$/)).optional(),
-    hashes: z.record(z.string().regex(/^\d{1,7}$/), z.string().regex(/^[0-9a-f]{64}$/)).optional(),
-    sent: z.base64().optional(),
-    origin: z.object({ state: z.enum(['claimed', 'reading']), key: z.string().max(64) }).optional(),
-    swarm: z.array(z.string().regex(NODE_NAME)).max(MAX_SWARM).optional(),
-    derived: z.object({ digest: digestSchema, size: sizeSchema }).optional(),
-  })
-  .transform((blob, context): BlobAvailability => {
-    const { size, complete, origin, swarm, derived } = blob;
-    const chunkCount = chunkCountOf(size);
-    const chunks = toChunkMap(blob.chunks, chunkCount);
-    const sent = toChunkMap(blob.sent, chunkCount);
-    const chunkHashes = blob.hashes ? toList(blob.hashes, chunkCount) : blob.chunkHashes;
-    const fits =
-      chunks !== null &&
-      sent !== null &&
-      chunkHashes !== null &&
-      (chunkHashes?.length ?? chunkCount) === chunkCount;
-    if (!fits) {
-      context.addIssue({ code: 'custom', message: 'chunks do not fit the size' });
-      return z.NEVER;
-    }
-    return {
-      size,
-      complete,
-      ...(chunks ? { chunks } : {}),
-      ...(sent ? { sent } : {}),
-      ...(chunkHashes ? { chunkHashes } : {}),
-      ...(origin ? { origin } : {}),
-      ...(swarm ? { swarm } : {}),
-      ...(derived ? { derived } : {}),
-    };
-  });
+/**
+ * One blob on the wire. Fields of later versions are ignored. Nothing whose length follows from the size is looked into
+ * before that size is known to be one that was asked about.
+ */
+const blobSchema = z.object({
+  size: sizeSchema,
+  complete: z.boolean(),
+  chunks: z.string().optional(),
+  chunkHashes: z.custom<readonly unknown[]>(Array.isArray).optional(),
+  hashes: plainObject.optional(),
+  sent: z.string().optional(),
+  origin: z.object({ state: z.enum(['claimed', 'reading']), key: z.string().max(64) }).optional(),
+  swarm: listOf(z.string().regex(NODE_NAME), MAX_SWARM).optional(),
+  derived: z.object({ digest: digestSchema, size: sizeSchema }).optional(),
+});
 
-/** The whole answer. An entry that does not parse is left out: one blob that a later version describes otherwise spoils no other. */
-export const availabilityAnswerSchema = z
-  .object({
-    node: z.string().regex(NODE_NAME),
-    instance: z.string().regex(INSTANCE),
-    platform: z.string().max(100),
-    protocol: z.int().min(1),
-    blobs: z.record(z.string(), z.unknown()),
-    participants: z.array(z.string().max(64)).max(MAX_PARTICIPANTS).optional(),
-  })
-  .transform(({ node, instance, platform, protocol, blobs, participants }): AvailabilityAnswer => {
-    const parsed = new Map<Digest, BlobAvailability>();
-    for (const [digest, value] of Object.entries(blobs)) {
-      const blob = blobSchema.safeParse(value);
-      if (isDigest(digest) && blob.success) parsed.set(digest, blob.data);
-    }
-    return { node, instance, platform, protocol, blobs: parsed, participants: participants ?? [] };
+/** The whole answer, with the blobs as they came: `decodeAvailability` reads those that were asked about, and no others. */
+export const availabilityAnswerSchema = z.object({
+  node: z.string().regex(NODE_NAME),
+  instance: z.string().regex(INSTANCE),
+  platform: z.string().max(100),
+  protocol: z.int().min(1),
+  blobs: plainObject,
+  participants: listOf(z.string().max(64), MAX_PARTICIPANTS).optional(),
+});
+
+/**
+ * What an answer says of the blobs that were `asked` about. An entry that does not parse, or is of a larger blob than was
+ * asked about, is left out: one that a later version describes otherwise spoils no other.
+ */
+export function decodeAvailability(
+  { blobs, participants = [], ...identity }: z.infer<typeof availabilityAnswerSchema>,
+  asked: readonly AskedBlob[],
+): AvailabilityAnswer {
+  const decoded = asked.flatMap(({ digest, size }): [Digest, BlobAvailability][] => {
+    const blob = Object.hasOwn(blobs, digest) ? decodeBlob(blobs[digest], size) : undefined;
+    return blob ? [[digest, blob]] : [];
   });
+  return { ...identity, blobs: new Map(decoded), participants };
+}
+
+function decodeBlob(value: unknown, maxSize: number): BlobAvailability | undefined {
+  const { data } = blobSchema.safeParse(value);
+  if (!data || data.size > maxSize) return undefined;
+  const { size, complete, origin, swarm, derived } = data;
+  const chunkCount = chunkCountOf(size);
+  const chunks = toChunkMap(data.chunks, chunkCount);
+  const sent = toChunkMap(data.sent, chunkCount);
+  const chunkHashes = data.hashes
+    ? fromSparse(data.hashes, chunkCount)
+    : toHashes(data.chunkHashes, chunkCount);
+  if (chunks === null || sent === null || chunkHashes === null) return undefined;
+  return {
+    size,
+    complete,
+    ...(chunks ? { chunks } : {}),
+    ...(sent ? { sent } : {}),
+    ...(chunkHashes ? { chunkHashes } : {}),
+    ...(origin ? { origin } : {}),
+    ...(swarm ? { swarm } : {}),
+    ...(derived ? { derived } : {}),
+  };
+}
 
 /**
  * What goes over the wire for `answer`, as a plain object for JSON. A caller that says which hashes it has is told the
@@ -130,15 +136,34 @@ function toBase64(chunks: ChunkMap): string {
 /** Null when `text` does not hold that many chunks. */
 function toChunkMap(text: string | undefined, chunkCount: number): ChunkMap | undefined | null {
   if (text === undefined) return undefined;
+  const sizeBytes = Math.ceil(chunkCount / 8);
+  if (text.length !== 4 * Math.ceil(sizeBytes / 3) || !BASE64.test(text)) return null;
   const bits = Buffer.from(text, 'base64');
-  return bits.length === Math.ceil(chunkCount / 8) ? new ChunkMap(chunkCount, bits) : null;
+  return bits.length === sizeBytes ? new ChunkMap(chunkCount, bits) : null;
+}
+
+/** Null when it is no list of the hashes of that many chunks, empty where unknown. */
+function toHashes(
+  list: readonly unknown[] | undefined,
+  chunkCount: number,
+): readonly string[] | undefined | null {
+  if (list === undefined) return undefined;
+  const isHash = (value: unknown): value is string => value === '' || isChunkHash(value);
+  return list.length === chunkCount && list.every(isHash) ? list : null;
 }
 
 /** Empty where `hashes` names none; null when it names a chunk that there is not, or the blob is too large for this form. */
-function toList(hashes: Readonly<Record<string, string>>, chunkCount: number): string[] | null {
+function fromSparse(hashes: Readonly<Record<string, unknown>>, chunkCount: number): string[] | null {
   const entries = Object.entries(hashes);
-  if (chunkCount > MAX_SPARSE_CHUNKS || entries.some(([index]) => Number(index) >= chunkCount)) return null;
+  if (chunkCount > MAX_SPARSE_CHUNKS || entries.length > chunkCount) return null;
   const list = Array.from({ length: chunkCount }, () => '');
-  for (const [index, hash] of entries) list[Number(index)] = hash;
+  for (const [index, hash] of entries) {
+    if (!/^\d{1,7}$/.test(index) || Number(index) >= chunkCount || !isChunkHash(hash)) return null;
+    list[Number(index)] = hash;
+  }
   return list;
+}
+
+function isChunkHash(value: unknown): value is string {
+  return typeof value === 'string' && CHUNK_HASH.test(value);
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { listOf, plainObject } from '../../domain/bounded-schema.js';
 import { type Digest, isDigest } from '../../domain/digest.js';
 import type { RuntimeHolding } from '../runtime-view.js';
 
@@ -22,8 +23,8 @@ const holdingSchema = z
  */
 export const runtimeAnswerSchema = z
   .object({
-    images: z.array(z.string().max(1024)).max(MAX_IMAGES),
-    holdings: z.record(z.string(), z.unknown()).optional(),
+    images: listOf(z.string().max(1024), MAX_IMAGES),
+    holdings: plainObject.optional(),
   })
   .transform(({ images, holdings }): ReadonlyMap<string, RuntimeHolding> => {
     const parse = (image: string): RuntimeHolding => holdingSchema.safeParse(holdings?.[image]).data ?? {};

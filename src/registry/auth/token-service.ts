@@ -3,6 +3,7 @@ import { z } from 'zod';
 
 import { Clock } from '../../common/clock.js';
 import { PreheatFailure } from '../../domain/errors.js';
+import { parseShallowJson } from '../../domain/shallow-json.js';
 import { readBody } from '../http/read-body.js';
 import { parseTarget, sendFollowing } from '../http/redirects.js';
 import { discard, RegistryTransport } from '../http/registry-transport.js';
@@ -117,9 +118,8 @@ function parseAnswer(body: Buffer, what: string): RegistryToken {
 
 function parseJson(body: Buffer): unknown {
   try {
-    return JSON.parse(body.toString('utf8'));
+    return parseShallowJson(body.toString('utf8'));
   } catch {
-    // The parser's own message repeats the text.
     return undefined;
   }
 }

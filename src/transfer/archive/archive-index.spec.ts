@@ -217,6 +217,10 @@ describe('ArchiveIndex', () => {
     ],
     ['has a huge manifest.json', () => tarOf([['manifest.json', Buffer.alloc(4 * 1024 * 1024 + 1, ' ')]])],
     ['has a manifest.json that is not JSON', () => tarOf([['manifest.json', '{']])],
+    [
+      'has a manifest.json of a million numbers',
+      () => tarOf([['manifest.json', `[${'1,'.repeat(1_000_000)}1]`]]),
+    ],
     ['names a config outside', () => tarOf([manifestJson('../../etc/passwd', [])])],
     ['lacks a layer', () => tarOf(good.slice(1))],
     ['has fewer layers than its config', () => tarOf([good[2]!, manifestJson(good[2]![0], [])])],

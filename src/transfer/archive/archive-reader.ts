@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 
 import { type Digest, hexOf } from '../../domain/digest.js';
-import { PreheatFailure } from '../../domain/errors.js';
+import { messageOf, PreheatFailure } from '../../domain/errors.js';
 import { MAX_MANIFEST_BYTES } from '../../domain/manifest.js';
 import { parseShallowJson } from '../../domain/shallow-json.js';
 
@@ -49,6 +49,6 @@ export function parseArchiveJson(bytes: Buffer, path: string): unknown {
   try {
     return parseShallowJson(bytes.toString('utf8'));
   } catch (cause) {
-    throw archiveInvalid(`${path} is not JSON`, cause);
+    throw archiveInvalid(`${path} cannot be read: ${messageOf(cause)}`, cause);
   }
 }

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 
 import { z } from 'zod';
 
+import { listOf } from '../../domain/bounded-schema.js';
 import { type Digest, digestOf } from '../../domain/digest.js';
 import { deriveManifest, MEDIA_TYPES, parseImageConfig } from '../../domain/manifest.js';
 import type { ArchiveBlob, ArchiveManifest, ArchiveRoot } from './archive-content.js';
@@ -13,15 +14,14 @@ import { MAX_ARCHIVE_LAYERS } from './oci-layout.js';
 import type { TarArchive } from './tar-archive.js';
 
 /** Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format". */
-const manifestFile = z
-  .array(
-    z.object({
-      Config: z.string().min(1).max(4096),
-      RepoTags: z.array(z.string()).max(1024).nullish(),
-      Layers: z.array(z.string().min(1).max(4096)).max(1024),
-    }),
-  )
-  .max(1024);
+const manifestFile = listOf(
+  z.object({
+    Config: z.string().min(1).max(4096),
+    RepoTags: listOf(z.string(), 1024).nullish(),
+    Layers: listOf(z.string().min(1).max(4096), 1024),
+  }),
+  1024,
+);
 
 interface DockerArchive {
   readonly roots: readonly ArchiveRoot[];

@@ -97,7 +97,8 @@ describe('ExportIngest', () => {
       const last = hexOf(image.manifest.layers[2]!.digest);
       const entries = ociLayoutFiles(image, ['a:b']).filter(([name]) => !name.endsWith(last));
       await expect(ingest(tarOf(entries), { form })).rejects.toMatchObject({ reason: 'corrupt' });
-      expect(await storedBlobs()).toEqual([]);
+      const others = image.manifest.layers.slice(0, 2).map(({ digest }) => digest);
+      expect((await storedBlobs()).toSorted()).toEqual(others.toSorted());
     });
   });
 
@@ -143,7 +144,9 @@ describe('ExportIngest', () => {
       name.includes(hexOf(image.manifest.layers[1]!.digest)) ? flipped(content) : content,
     ]);
     await expect(ingest(tarOf(wrong))).rejects.toMatchObject({ reason: 'corrupt' });
-    expect(await storedBlobs()).toEqual([]);
+    const stored = await storedBlobs();
+    expect(image.manifest.layers.map(({ digest }) => digest)).toEqual(expect.arrayContaining(stored));
+    expect(await files.store.verifyAll(SIGNAL)).toEqual([]);
   });
 
   it('refuses a config that is not the trusted one', async () => {
@@ -202,6 +205,23 @@ describe('ExportIngest', () => {
     await expect(ingesting).rejects.toMatchObject({ reason: 'timeout' });
     expect(stream.destroyed).toBe(true);
     expect(await storedBlobs()).toEqual([]);
+  });
+
+  it('leaves the layers of the manifest to whoever ends it since he has them all', async () => {
+    const controller = new AbortController();
+    const stream = Readable.from(
+      (async function* () {
+        yield await Promise.resolve(tarOf(ociLayoutFiles(image, ['a:b'])).subarray(0, -1024));
+        while ((await storedBlobs()).length <= image.layers.length) await new Promise(setImmediate);
+        controller.abort(new PreheatFailure('timeout', 'all is there'));
+        await new Promise(() => undefined);
+      })(),
+    );
+    const { signal } = controller;
+    const ingesting = new ExportIngest(files.store, inventory).ingest(stream, trusted, INTAKE, signal);
+    await expect(ingesting).rejects.toMatchObject({ reason: 'timeout' });
+    const all = image.manifest.layers.map(({ digest }) => digest);
+    expect((await storedBlobs()).toSorted()).toEqual(all.toSorted());
   });
 
   it('never keeps a wrong byte, whatever is changed on the way', async () => {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { VirtualClock } from '../../../test/support/virtual-clock.js';
 import type { Digest } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
+import type { AskedBlob } from '../../peers/availability.js';
 import type { Peer } from '../../peers/peer-identity.js';
 import type { WantedBlob } from '../blob-source.js';
 import { OriginClaims } from '../origin-claims.js';
@@ -99,10 +100,11 @@ class FakeNode {
   async availability(
     peers: readonly Peer[],
     _image: string,
-    digests: readonly Digest[],
+    blobs: readonly AskedBlob[],
     signal: AbortSignal,
   ): Promise<Map<Digest, PeerAnswer[]>> {
     const { cluster } = this;
+    const digests = blobs.map(({ digest }) => digest);
     const found = new Map<Digest, PeerAnswer[]>(digests.map((digest) => [digest, []]));
     await Promise.all(
       peers.map(async (peer) => {

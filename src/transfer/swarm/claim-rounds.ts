@@ -56,8 +56,7 @@ export class ClaimRounds {
         const all = this.options.peers();
         const live = watched.filter(({ instance }) => all.some((peer) => peer.instance === instance));
         const asked = round < 2 || askEveryone || live.length === 0 ? all : live;
-        const digests = open.map(({ digest }) => digest);
-        const availability = await this.parts.sweep.availability(asked, this.options.image, digests, signal);
+        const availability = await this.parts.sweep.availability(asked, this.options.image, open, signal);
         this.options.onAnswers(availability);
         watched = watchable(availability);
         claimedNow = await this.decide(open, availability, signal);

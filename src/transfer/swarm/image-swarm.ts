@@ -220,7 +220,7 @@ export class ImageSwarm {
         AVAILABILITY_TIMEOUT_MS,
         () => new PeerError('timeout', 'The peer did not say in time what it has.'),
         (limited) =>
-          this.parts.peers.ask(peer, { image: this.image, digests: [...wanted.keys()], known }, limited),
+          this.parts.peers.ask(peer, { image: this.image, blobs: [...wanted.values()], known }, limited),
         signal,
       );
     } catch (error) {
