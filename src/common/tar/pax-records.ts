@@ -18,8 +18,9 @@ export function parsePaxRecords(bytes: Buffer): PaxOverrides {
   for (let at = 0; at < bytes.length;) {
     const { key, value, end } = recordAt(bytes, at);
     at = end;
-    if (key === 'path') path = value;
-    else if (key === 'linkpath') linkPath = value;
+    // An empty value takes back what was said before: the plain header's counts.
+    if (key === 'path') path = value === '' ? undefined : value;
+    else if (key === 'linkpath') linkPath = value === '' ? undefined : value;
     else if (key === 'size') sizeBytes = sizeIn(value);
     // A sparse file's data is not its content: readers that know the format and those that do not would differ.
     else if (key.startsWith('GNU.sparse.')) throw invalidTar('an entry is sparse');

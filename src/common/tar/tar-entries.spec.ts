@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { pack } from 'tar-stream';
 
+import { endedTar, paxRecords, tarPart, withRightSums } from '../../../test/support/extended-tars.js';
 import { InvalidInputError } from '../../domain/errors.js';
 import { entryData, MAX_TAR_HEADERS, tarEntries, type TarEntry } from './tar-entries.js';
 import { encodeTarHeader, tarPaddingOf } from './tar-header.js';
@@ -41,6 +42,11 @@ function file(name: string, content: Buffer): Buffer {
     content,
     Buffer.alloc(tarPaddingOf(content.length)),
   ]);
+}
+
+/** A PAX header of its own, or for all entries after it. */
+function pax(letter: 'x' | 'g', records: readonly (readonly [string, string])[]): Buffer {
+  return tarPart(letter, 'pax', paxRecords(records));
 }
 
 const END = Buffer.alloc(1024);
@@ -108,6 +114,33 @@ describe('tarEntries', () => {
     await expect(entriesOf(inputOf(await packed([{ header }])))).rejects.toThrow(InvalidInputError);
   });
 
+  it.each<[string, readonly Buffer[]]>([
+    ['a global header names the path of', [pax('g', [['path', 'b']])]],
+    ['a global header gives the size of', [pax('g', [['size', '1']])]],
+    ['two PAX headers describe', [pax('x', [['path', 'b']]), pax('x', [['size', '1']])]],
+    ['PAX and GNU headers name', [pax('x', [['path', 'b']]), tarPart('L', 'long', 'c\0')]],
+    ['a global header parts from its own', [pax('x', [['path', 'b']]), pax('g', [['comment', 'c']])]],
+    ['a PAX header calls sparse', [pax('x', [['GNU.sparse.size', '5']])]],
+    ['a PAX header makes a directory, though it has data,', [pax('x', [['path', 'b/']])]],
+  ])('refuses an entry that %s: readers differ in what it is', async (_what, headers) => {
+    const tar = endedTar([...headers, tarPart('0', 'a', 'x')]);
+    await expect(entriesOf(inputOf(tar))).rejects.toThrow(InvalidInputError);
+  });
+
+  it('takes the plain header’s name where a PAX header takes its own back, and leaves out comments', async () => {
+    const headers = [pax('g', [['comment', 'of git']]), pax('x', [['path', '']])];
+    const tar = endedTar([...headers, tarPart('0', 'a', 'x')]);
+    expect(await entriesOf(inputOf(tar))).toMatchObject([{ type: 'file', path: 'a', sizeBytes: 1 }]);
+  });
+
+  it('lets the last name of an old tar’s entry say whether it is a directory', async () => {
+    const tar = endedTar([tarPart('L', 'long', 'b\0'), tarPart('0', 'a/', 'x'), tarPart('0', 'c/', '')]);
+    expect(await entriesOf(inputOf(tar))).toMatchObject([
+      { type: 'file', path: 'b', sizeBytes: 1 },
+      { type: 'directory', path: 'c' },
+    ]);
+  });
+
   it('refuses climbing names in PAX headers too', async () => {
     const name = `${'a/'.repeat(120)}../é`;
     await expect(entriesOf(inputOf(await packed([{ header: { name } }])))).rejects.toThrow(/is named/);
@@ -162,7 +195,7 @@ describe('tarEntries', () => {
         async (mutations, fixSums) => {
           const bytes = Buffer.from(good);
           for (const { at, byte } of mutations) bytes[at] = byte;
-          if (fixSums) fixChecksums(bytes);
+          if (fixSums) withRightSums(bytes);
           try {
             for (const entry of await entriesOf(inputOf(bytes))) {
               for (const name of [entry.path, 'target' in entry ? entry.target : '']) {
@@ -196,13 +229,3 @@ describe('tarEntries', () => {
     await entries.return();
   });
 });
-
-/** So that mutations get past the checksum. */
-function fixChecksums(bytes: Buffer): void {
-  for (let at = 0; at + 512 <= bytes.length; at += 512) {
-    if (bytes.toString('latin1', at + 257, at + 262) !== 'ustar') continue;
-    const block = bytes.subarray(at, at + 512);
-    const sum = block.reduce((total, byte, index) => total + (index >= 148 && index < 156 ? 32 : byte), 0);
-    block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
-  }
-}

@@ -1,5 +1,12 @@
 import { type PaxOverrides, parsePaxRecords } from './pax-records.js';
-import { decodeTarHeader, invalidTar, TAR_BLOCK_BYTES, tarPaddingOf } from './tar-header.js';
+import {
+  decodeTarHeader,
+  invalidTar,
+  TAR_BLOCK_BYTES,
+  type TarHeader,
+  type TarHeaderType,
+  tarPaddingOf,
+} from './tar-header.js';
 import { readBytes, type TarInput } from './tar-input.js';
 import { tarLinkTarget, tarPath } from './tar-path.js';
 
@@ -30,6 +37,8 @@ export type TarEntry =
  */
 export async function* tarEntries(input: TarInput): AsyncGenerator<TarEntry, void, undefined> {
   let overrides: PaxOverrides = {};
+  /** Kinds of headers that stood before the next entry, and speak of it. */
+  const before = new Set<TarHeaderType>();
   for (let headers = 1; ; headers += 1) {
     const block = await readBytes(input, TAR_BLOCK_BYTES);
     const header = block.length === 0 ? undefined : decodeTarHeader(block);
@@ -37,28 +46,29 @@ export async function* tarEntries(input: TarInput): AsyncGenerator<TarEntry, voi
     if (headers > MAX_TAR_HEADERS) throw invalidTar(`it has more than ${MAX_TAR_HEADERS} headers`);
     const end = (sizeBytes: number): number => input.offset + sizeBytes + tarPaddingOf(sizeBytes);
 
-    if (header.type === 'pax' || header.type === 'long-name' || header.type === 'long-link') {
-      if (header.sizeBytes > MAX_LONG_HEADER_BYTES) throw invalidTar('an extended header is too long');
-      const endOffset = end(header.sizeBytes);
-      const bytes = await readBytes(input, header.sizeBytes);
-      if (bytes.length < header.sizeBytes) throw invalidTar('it is cut short');
-      if (header.type === 'pax') overrides = { ...overrides, ...parsePaxRecords(bytes) };
-      else if (header.type === 'long-name') overrides = { ...overrides, path: untilNul(bytes) };
-      else overrides = { ...overrides, linkPath: untilNul(bytes) };
-      await input.skip(endOffset - input.offset);
-      continue;
-    }
-    if (header.type === 'pax-global') {
-      await input.skip(end(header.sizeBytes) - input.offset);
+    if (isExtended(header.type)) {
+      const added = await readExtended(input, header);
+      // Some readers let it count for every entry that follows, Go's does not.
+      if (header.type === 'pax-global' && Object.keys(added).length > 0)
+        throw invalidTar('a global header names a path or a size');
+      // Go's reader forgets the one of two that came first, and both where a global header follows.
+      if (before.has(header.type === 'pax-global' ? 'pax' : header.type))
+        throw invalidTar('an entry has more headers of its own than readers agree on');
+      if (header.type !== 'pax-global') before.add(header.type);
+      overrides = joined(overrides, added);
       continue;
     }
 
     const sizeBytes = overrides.sizeBytes ?? header.sizeBytes;
-    const path = tarPath(overrides.path ?? header.name);
+    const name = overrides.path ?? header.name;
+    const path = tarPath(name);
     const linkPath = overrides.linkPath ?? header.linkName;
     overrides = {};
+    before.clear();
     if (path.length > MAX_PATH_LENGTH) throw invalidTar('a path is too long');
-    if (header.type === 'file') {
+    // Old tars mark a directory by its name alone: the one that counts in the end, as Go reads it.
+    const type = header.type === 'file' && name.endsWith('/') ? 'directory' : header.type;
+    if (type === 'file') {
       if (path === '') throw invalidTar('a file has no name');
       const endOffset = end(sizeBytes);
       if (!Number.isSafeInteger(endOffset)) throw invalidTar('a size is too large');
@@ -66,9 +76,9 @@ export async function* tarEntries(input: TarInput): AsyncGenerator<TarEntry, voi
       await input.skip(endOffset - input.offset);
     } else {
       // Readers differ in whether data follows these: accept only what all read alike.
-      if (sizeBytes !== 0) throw invalidTar(`a ${header.type} has a size`);
-      if (header.type === 'directory') yield { type: 'directory', path };
-      else yield { type: header.type, path, target: tarLinkTarget(path, header.type, linkPath) };
+      if (sizeBytes !== 0) throw invalidTar(`a ${type} has a size`);
+      if (type === 'directory') yield { type, path };
+      else yield { type, path, target: tarLinkTarget(path, type, linkPath) };
     }
   }
 }
@@ -84,6 +94,30 @@ export async function* entryData(
     missing -= part.length;
     yield part;
   }
+}
+
+const EXTENDED = ['pax', 'pax-global', 'long-name', 'long-link'] as const;
+type ExtendedType = (typeof EXTENDED)[number];
+
+function isExtended(type: TarHeaderType): type is ExtendedType {
+  return EXTENDED.some((extended) => extended === type);
+}
+
+/** What a header that describes others says, with its padding taken. */
+async function readExtended(input: TarInput, { type, sizeBytes }: TarHeader): Promise<PaxOverrides> {
+  if (sizeBytes > MAX_LONG_HEADER_BYTES) throw invalidTar('an extended header is too long');
+  const bytes = await readBytes(input, sizeBytes);
+  if (bytes.length < sizeBytes) throw invalidTar('it is cut short');
+  await input.skip(tarPaddingOf(sizeBytes));
+  if (type === 'long-name') return { path: untilNul(bytes) };
+  if (type === 'long-link') return { linkPath: untilNul(bytes) };
+  return parsePaxRecords(bytes);
+}
+
+function joined(known: PaxOverrides, added: PaxOverrides): PaxOverrides {
+  if (Object.keys(added).some((key) => key in known))
+    throw invalidTar('two headers say of the same entry what it is called');
+  return { ...known, ...added };
 }
 
 function untilNul(bytes: Buffer): string {

@@ -62,8 +62,7 @@ export function decodeTarHeader(block: Buffer): TarHeader | undefined {
   const prefix = isPosix ? textIn(block, FIELD.prefix) : '';
   return {
     name: prefix === '' ? name : `${prefix}/${name}`,
-    // Old tars mark a directory by its name alone.
-    type: type === 'file' && name.endsWith('/') ? 'directory' : type,
+    type,
     sizeBytes: numberIn(block, FIELD.size),
     linkName: textIn(block, FIELD.linkName),
   };

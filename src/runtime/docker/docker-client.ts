@@ -1,5 +1,4 @@
 import { IncomingMessage } from 'node:http';
-import { buffer, json } from 'node:stream/consumers';
 
 import { Inject, Injectable } from '@nestjs/common';
 import type { z } from 'zod';
@@ -9,9 +8,16 @@ import { AppConfig } from '../../config/app-config.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import type { RegistryCredentials } from '../registry-auth.js';
 import { connectDocker } from './docker-connection.js';
-import { dockerFailure } from './docker-error.js';
+import { DockerRefusal, dockerFailure } from './docker-error.js';
 
 const ANSWER_TIMEOUT_MS = 60_000;
+/** Far above any list of a node's images. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** Of a refusal, which is a sentence. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
+/** docker-modem's own reading of a refusal has no bound, and throws in a listener where the answer is an odd JSON object. */
+const EVERY_STATUS = Object.fromEntries(Array.from({ length: 1000 }, (_, status) => [status, true]));
+const ACCEPTED: ReadonlySet<number | undefined> = new Set([200, 201, 204]);
 
 export interface DockerRequest {
   readonly method: 'GET' | 'POST' | 'DELETE';
@@ -35,13 +41,13 @@ export class DockerClient {
 
   /**
    * The body of a 2xx answer. Whoever takes it reads it to its end or destroys it.
-   * @throws what dockerode rejects with, see docker-error.ts; the signal's reason when it aborts
+   * @throws DockerRefusal for every other; what the connection failed with; the signal's reason when it aborts
    */
   async open(request: DockerRequest, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted();
     const { modem } = await connectDocker(this.config.runtime);
     try {
-      return await new Promise<IncomingMessage>((resolve, reject) => {
+      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
         modem.dial(
           {
             method: request.method,
@@ -51,14 +57,16 @@ export class DockerClient {
             authconfig: request.credentials,
             abortSignal: signal,
             isStream: true,
-            statusCodes: { 200: true, 201: true, 204: true },
+            statusCodes: EVERY_STATUS,
           },
-          (error: Error | null, answer) => {
-            if (answer instanceof IncomingMessage) resolve(answer);
+          (error: Error | null, received) => {
+            if (received instanceof IncomingMessage) resolve(received);
             else reject(error ?? new Error('no answer'));
           },
         );
       });
+      if (ACCEPTED.has(answer.statusCode)) return answer;
+      throw new DockerRefusal(answer.statusCode ?? 0, await readText(answer, MAX_REFUSAL_BYTES));
     } catch (error) {
       signal.throwIfAborted();
       throw error;
@@ -70,7 +78,9 @@ export class DockerClient {
    * @throws PreheatFailure `runtime_unreachable` when there was no answer within a minute, `runtime_error` for a strange one
    */
   async ask<T>(request: DockerRequest, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
-    const answer = await this.timed(request, signal, (body) => json(body));
+    const answer = await this.timed(request, signal, async (body): Promise<unknown> =>
+      JSON.parse(await readText(body, MAX_ANSWER_BYTES)),
+    );
     const parsed = schema.safeParse(answer);
     if (parsed.success) return parsed.data;
     const { path = [], message = '' } = parsed.error.issues[0] ?? {};
@@ -82,7 +92,7 @@ export class DockerClient {
 
   /** A call whose answer does not matter beyond its status. */
   async command(request: DockerRequest, signal: AbortSignal): Promise<void> {
-    await this.timed(request, signal, (body) => buffer(body));
+    await this.timed(request, signal, (body) => readText(body, MAX_ANSWER_BYTES));
   }
 
   private timed<T>(
@@ -110,4 +120,18 @@ export class DockerClient {
       signal,
     );
   }
+}
+
+/** @throws PreheatFailure `runtime_error` when it is longer than `maxBytes` */
+async function readText(body: IncomingMessage, maxBytes: number): Promise<string> {
+  const pieces: Buffer[] = [];
+  let sizeBytes = 0;
+  // Leaving the loop gives up the connection.
+  for await (const piece of body as AsyncIterable<Buffer>) {
+    sizeBytes += piece.length;
+    if (sizeBytes > maxBytes)
+      throw new PreheatFailure('runtime_error', `Docker's answer has more than ${maxBytes} bytes`);
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
 }

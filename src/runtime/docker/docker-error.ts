@@ -5,18 +5,32 @@ import { AppError, messageOf, PreheatFailure } from '../../domain/errors.js';
 import type { FailureReason } from '../../domain/preheat-state.js';
 import { failureFromText } from '../engine-failure.js';
 
-/** What docker-modem rejects with when the engine answered with a status it was not asked to accept. */
-const refusal = z.object({ statusCode: z.number() });
+/** Docker gives its reason as `message`; what stands between may use the other. */
+const refusal = z.object({ message: z.string().optional(), error: z.string().optional() });
 
-/** The status of the engine's answer; undefined for anything but an answer. */
-export function statusOf(error: unknown): number | undefined {
-  const parsed = refusal.safeParse(error);
-  return parsed.success ? parsed.data.statusCode : undefined;
+/** The engine answered with a status that is no success. */
+export class DockerRefusal extends Error {
+  constructor(
+    readonly statusCode: number,
+    body: string,
+  ) {
+    super(explanationIn(body));
+  }
 }
 
-/** What the engine gave as the reason: docker-modem has it in its message, "(HTTP code 500) unexpected - reason ". */
-function explanationOf(error: unknown): string {
-  return messageOf(error).replace(/^\(HTTP code \d+\) \w+ - /, '');
+/** The status of the engine's refusal; undefined for anything but a refusal. */
+export function statusOf(error: unknown): number | undefined {
+  return error instanceof DockerRefusal ? error.statusCode : undefined;
+}
+
+/** The reason in a refusal's body, or else all of the body. */
+function explanationIn(body: string): string {
+  try {
+    const { message, error } = refusal.parse(JSON.parse(body));
+    return message ?? error ?? body;
+  } catch {
+    return body;
+  }
 }
 
 /**
@@ -26,7 +40,7 @@ function explanationOf(error: unknown): string {
  */
 export function dockerFailure(error: unknown, host: string, name?: string): AppError {
   if (error instanceof AppError) return error;
-  if (statusOf(error) !== undefined) return engineFailure(explanationOf(error), name);
+  if (error instanceof DockerRefusal) return engineFailure(error.message, name);
   const code = errnoOf(error) ?? messageOf(error);
   return new PreheatFailure('runtime_unreachable', `Docker at ${host} cannot be asked: ${code}`, {
     cause: error,

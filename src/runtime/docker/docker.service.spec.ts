@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 
 import { systemClock } from '../../common/clock.js';
 import type { AppConfig } from '../../config/app-config.js';
@@ -21,6 +23,17 @@ const json =
   (body: unknown): RequestListener =>
   (_request, response) =>
     void response.end(JSON.stringify(body));
+/** Sends until nobody reads any more, which is told by the connection's end. */
+const endless =
+  (status: number): RequestListener =>
+  (_request, response) => {
+    response.writeHead(status);
+    const piece = Buffer.alloc(4 * 1024 * 1024, ' ');
+    pipeline(Readable.from(repeat(piece)), response).catch(() => undefined);
+  };
+function* repeat(piece: Buffer): Generator<Buffer, void> {
+  for (;;) yield piece;
+}
 const dying =
   (start: string): RequestListener =>
   (_request, response) =>
@@ -79,6 +92,13 @@ describe('DockerService', () => {
       (_request, response) => void response.writeHead(500).end('{"message":"x"}'),
       'runtime_error',
     ],
+    [
+      'is a refusal that cannot be made a text of',
+      (_request, response) => void response.writeHead(500).end('{"message":{"toString":1}}'),
+      'runtime_error',
+    ],
+    ['is an endless refusal', endless(500), 'runtime_error'],
+    ['is an endless list', endless(200), 'runtime_error'],
   ] satisfies [string, RequestListener, string][])(
     'fails when the list %s',
     async (_what, answer, reason) => {
