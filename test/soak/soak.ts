@@ -19,6 +19,8 @@ const SETTLE_MS = 180_000;
 const SAMPLE_MS = 5_000;
 /** Of its time an agent may grow this much; what is left of one hour at 20 minutes' slope is no figure of a leak. */
 const MAX_SLOPE_BYTES_PER_HOUR = 100 * MIB;
+/** Of shorter lives a slope is not even printed. */
+const SLOPE_MS = 5 * 60_000;
 /** Slopes of shorter runs say nothing: caches fill. */
 const MIN_SLOPE_MS = 15 * 60_000;
 
@@ -96,7 +98,10 @@ export class Soak {
   private async happen(): Promise<void> {
     this.turn += 1;
     const event = this.chance.pick(EVENTS, 'event', this.turn);
-    const agent = this.cluster.agents[this.chance.whole(this.cluster.agents.length, 'node', this.turn)];
+    // One lives through all of it, so that its memory has a slope.
+    const agents =
+      event === 'crash' || event === 'leave' ? this.cluster.agents.slice(1) : this.cluster.agents;
+    const agent = agents[this.chance.whole(agents.length, 'node', this.turn)];
     if (!agent) return;
     this.counts.set(event, (this.counts.get(event) ?? 0) + 1);
     const awayMs = 500 + this.chance.whole(4_000, 'away', this.turn);
@@ -178,8 +183,9 @@ export class Soak {
     const startedMs = performance.now();
     while (!signal.aborted) {
       for (const agent of this.cluster.agents.filter(({ isRunning }) => isRunning)) {
-        const bytes = await residentBytes(agent).catch(() => undefined);
-        if (bytes === undefined) continue;
+        const bytes = await residentBytes(agent).catch(() => NaN);
+        // One that has just ended has none.
+        if (!Number.isFinite(bytes)) continue;
         // By process: one that was restarted begins anew.
         const known = this.memory.get(agent.pid) ?? { agent: agent.node, samples: [] };
         known.samples.push({ atMs: performance.now() - startedMs, value: bytes });
@@ -194,20 +200,23 @@ export class Soak {
     console.log(`\n${this.turn} events in ${(durationMs / 60_000).toFixed(1)} min: ${events.join(', ')}`);
     console.log(`registry: ${this.registry.ledger.requests.length} requests`);
     const problems: string[] = [];
+    const peaks: number[] = [];
     for (const { agent, samples } of this.memory.values()) {
       const [first, last] = [samples[0], samples.at(-1)];
       if (!first || !last) continue;
+      const peak = Math.max(...samples.map(({ value }) => value));
+      peaks.push(peak);
       const livedMs = last.atMs - first.atMs;
+      if (livedMs < SLOPE_MS) continue;
       // Half of them: until then caches fill.
       const perHour = slopeOf(samples.slice(Math.floor(samples.length / 2))) * 3_600_000;
-      const peak = Math.max(...samples.map(({ value }) => value));
-      const slope = livedMs < 60_000 ? 'too short for a slope' : `${(perHour / MIB).toFixed(1)} MiB/h`;
       console.log(
-        `${agent}, ${(livedMs / 1000).toFixed(0)} s: at most ${(peak / MIB).toFixed(0)} MiB, slope ${slope}`,
+        `${agent} lived ${(livedMs / 1000).toFixed(0)} s: at most ${(peak / MIB).toFixed(0)} MiB, slope ${(perHour / MIB).toFixed(1)} MiB/h`,
       );
       if (livedMs >= MIN_SLOPE_MS && perHour > MAX_SLOPE_BYTES_PER_HOUR)
         problems.push(`${agent} grew by ${(perHour / MIB).toFixed(0)} MiB an hour`);
     }
+    console.log(`${peaks.length} processes: at most ${(Math.max(...peaks) / MIB).toFixed(0)} MiB`);
     return problems;
   }
 }
