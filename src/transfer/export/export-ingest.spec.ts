@@ -8,7 +8,7 @@ import { digestOf, hexOf } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { deriveManifest } from '../../domain/manifest.js';
 import { StoreInventory } from '../../store/store-inventory.js';
-import { ExportIngest, type ExportIntake, type ExportResult } from './export-ingest.js';
+import { ExportIngest, type ExportIntake, type ExportResult, type ExportStore } from './export-ingest.js';
 
 const SIGNAL = new AbortController().signal;
 const CAP = 1_000_000;
@@ -97,7 +97,8 @@ describe('ExportIngest', () => {
       const last = hexOf(image.manifest.layers[2]!.digest);
       const entries = ociLayoutFiles(image, ['a:b']).filter(([name]) => !name.endsWith(last));
       await expect(ingest(tarOf(entries), { form })).rejects.toMatchObject({ reason: 'corrupt' });
-      expect(await storedBlobs()).toEqual([]);
+      const others = image.manifest.layers.slice(0, 2).map(({ digest }) => digest);
+      expect((await storedBlobs()).toSorted()).toEqual(others.toSorted());
     });
   });
 
@@ -143,7 +144,9 @@ describe('ExportIngest', () => {
       name.includes(hexOf(image.manifest.layers[1]!.digest)) ? flipped(content) : content,
     ]);
     await expect(ingest(tarOf(wrong))).rejects.toMatchObject({ reason: 'corrupt' });
-    expect(await storedBlobs()).toEqual([]);
+    const stored = await storedBlobs();
+    expect(image.manifest.layers.map(({ digest }) => digest)).toEqual(expect.arrayContaining(stored));
+    expect(await files.store.verifyAll(SIGNAL)).toEqual([]);
   });
 
   it('refuses a config that is not the trusted one', async () => {
@@ -202,6 +205,28 @@ describe('ExportIngest', () => {
     await expect(ingesting).rejects.toMatchObject({ reason: 'timeout' });
     expect(stream.destroyed).toBe(true);
     expect(await storedBlobs()).toEqual([]);
+  });
+
+  it('leaves the layers of the manifest to whoever ends it since he has them all', async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const all = image.manifest.layers.map(({ digest }) => digest);
+    const missing = new Set(all);
+    const { store } = files;
+    const watched: ExportStore = {
+      sizeOf: (digest) => store.sizeOf(digest),
+      putBytes: (digest, bytes) => store.putBytes(digest, bytes),
+      ingest: async (...entry) => {
+        const blob = await store.ingest(...entry);
+        if (blob) missing.delete(blob.digest);
+        if (missing.size === 0) controller.abort(new PreheatFailure('timeout', 'all is there'));
+        return blob;
+      },
+    };
+    const stream = Readable.from([tarOf(ociLayoutFiles(image, ['a:b']))]);
+    const ingesting = new ExportIngest(watched, inventory).ingest(stream, trusted, INTAKE, signal);
+    await expect(ingesting).rejects.toMatchObject({ reason: 'timeout' });
+    expect((await storedBlobs()).toSorted()).toEqual(all.toSorted());
   });
 
   it('never keeps a wrong byte, whatever is changed on the way', async () => {

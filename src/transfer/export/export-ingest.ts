@@ -72,7 +72,7 @@ export class ExportIngest {
   /**
    * @throws PreheatFailure `corrupt` when a file is not what it must be or layers are missing at the end; `no_source` when
    * it is not of the form that is of use. Then, as when the stream itself fails or there is no room, nothing of what came
-   * with it stays in the store.
+   * with it stays in the store but layers of the manifest itself.
    */
   async ingest(
     stream: AsyncIterable<Uint8Array>,
@@ -91,7 +91,10 @@ export class ExportIngest {
       });
       return await this.complete(image, diffIds, intake.form);
     } catch (error) {
-      for (const digest of taken) await this.inventory.remove(digest);
+      // The manifest's own layers are right, whatever the rest is. Whoever waits for them has seen them, and ends this
+      // export when all are there: to take them away then would leave an image without them.
+      const originals = new Set(image.manifest.layers.map(({ digest }) => digest));
+      for (const digest of taken) if (!originals.has(digest)) await this.inventory.remove(digest);
       signal.throwIfAborted();
       throw error instanceof InvalidInputError ? corrupt(error.message, error) : error;
     }
