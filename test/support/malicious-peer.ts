@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-import { identityHeaders, type PeerIdentity } from '../../src/peers/peer-identity.js';
+import { IDENTITY_HEADERS, identityHeaders, type PeerIdentity } from '../../src/peers/peer-identity.js';
 import { proofOf } from '../../src/peers/session/handshake-proof.js';
 import { type Hello, PROOF_PATH, SESSION_PATH } from '../../src/peers/session/session-wire.js';
 import { AVAILABILITY_PATH } from '../../src/peers/wire/availability-wire.js';
@@ -43,6 +43,8 @@ export interface Malice {
  */
 export class MaliciousPeer {
   readonly asked = new Map<Question, number>();
+  /** How often each node has asked anything about its image. */
+  readonly askedBy = new Map<string, number>();
   image: ImageBytes | undefined;
   private readonly identity: PeerIdentity;
 
@@ -87,9 +89,13 @@ export class MaliciousPeer {
     else if (url.pathname === PROOF_PATH) response.writeHead(204).end();
     else if (url.pathname === AVAILABILITY_PATH) this.sayAvailability(request, response, body);
     else if (url.pathname === RUNTIME_PATH)
-      this.say('runtime', request, response, () => sendJson(response, { images: [] }));
+      this.sayOfImage('runtime', (JSON.parse(body) as { images: string[] }).images, request, response, () =>
+        sendJson(response, { images: [] }),
+      );
     else if (url.pathname === '/images/download')
-      this.say('export', request, response, () => response.writeHead(404).end());
+      this.sayOfImage('export', url.searchParams.getAll('image'), request, response, () =>
+        response.writeHead(404).end(),
+      );
     else this.sayBlob(request, response, url.pathname);
   }
 
@@ -119,6 +125,18 @@ export class MaliciousPeer {
     else this.say('availability', request, response, honest);
   }
 
+  /** Of other images it has nothing. */
+  private sayOfImage(
+    question: Question,
+    images: readonly string[],
+    request: IncomingMessage,
+    response: ServerResponse,
+    honest: () => void,
+  ): void {
+    if (this.image && images.includes(this.image.reference)) this.say(question, request, response, honest);
+    else honest();
+  }
+
   private sayBlob(request: IncomingMessage, response: ServerResponse, path: string): void {
     const digest = path.split('/').at(-1) ?? '';
     const bytes = this.image?.blobs.get(digest);
@@ -141,7 +159,11 @@ export class MaliciousPeer {
     { digest = '', bytes = Buffer.alloc(0), start = 0, end = 0 }: Partial<Asked> = {},
   ): void {
     const { image } = this;
-    if (image) this.asked.set(question, (this.asked.get(question) ?? 0) + 1);
+    if (image) {
+      const node = String(request.headers[IDENTITY_HEADERS.node.toLowerCase()]);
+      this.asked.set(question, (this.asked.get(question) ?? 0) + 1);
+      this.askedBy.set(node, (this.askedBy.get(node) ?? 0) + 1);
+    }
     const malice = image && this.malice[question];
     if (malice) malice({ request, response, image, digest, bytes, start, end });
     else honest();
