@@ -48,7 +48,7 @@ describe('A peer that was taken over', () => {
     registry = await startDemoRegistry(cleanup);
     cluster = await prepareDirectoryCluster(cleanup, 2, {
       PREHEAT_CONCURRENCY: '64',
-      PULLING_TIMEOUT: '12s',
+      PULLING_TIMEOUT: '30s',
     });
     const key = keyFor('peer session', await readFile(join(cluster.directory, 'peer-key')));
     for (const [at, [name, named]] of Object.entries(malices(`127.0.0.1:${trap.port}`)).entries()) {
