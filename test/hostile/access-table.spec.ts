@@ -83,12 +83,12 @@ const MIDDLEWARE_ROUTE = 'ALL {/*splat}';
 /** In their order; `serveStatic` has Swagger's files, behind the guard that comes before it. */
 const MIDDLEWARE = [
   '<anonymous>',
+  // What one client may have under way.
+  'limit',
   'securityHeaders',
   'requireClientCertificate',
-  'jsonParser',
   '<anonymous>',
   'serveStatic',
-  'urlencodedParser',
   // Whatever came this far: not found, and what failed.
   '<anonymous>',
   '<anonymous>',
