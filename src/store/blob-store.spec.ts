@@ -1,11 +1,14 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { promisify } from 'node:util';
 
 import { TemporaryStore } from '../../test/support/temporary-store.js';
 import { type Digest, digestOf, hexOf } from '../domain/digest.js';
 import { BlobBusyError } from './blob-busy-error.js';
+import { formatChunkHashes } from './chunk-hashes.js';
 
 const MIB = 1024 * 1024;
 const signal = new AbortController().signal;
@@ -35,6 +38,27 @@ describe('BlobStore', () => {
       'oci-layout',
       'partial',
     ]);
+  });
+
+  it('removes what is no file where only files of its own belong, and goes nowhere through a link', async () => {
+    const elsewhere = join(files.directory, 'elsewhere');
+    await writeFile(elsewhere, 'kept');
+    const bytes = randomBytes(10);
+    const { blobs, partials, chunks, catalogFile } = files.layout;
+    await symlink(elsewhere, join(partials, hexOf(digestOf(bytes))));
+    await writeFile(join(partials, `${hexOf(digestOf(bytes))}.json`), formatChunkHashes(10, [undefined]));
+    await mkdir(join(blobs, hexOf(digestOf(bytes)), 'nested'), { recursive: true });
+    await promisify(execFile)('mkfifo', [join(chunks, `${hexOf(digestOf(bytes))}.json`)]);
+    await rm(catalogFile);
+    await mkdir(catalogFile);
+
+    files = await files.reopen();
+    expect(await files.store.sizeOf(digestOf(bytes))).toBeUndefined();
+    const partial = await files.store.openPartial(digestOf(bytes), bytes.length);
+    await partial.write(0, Readable.from([bytes]), signal);
+    await partial.commit();
+    expect(await files.store.readBytes(digestOf(bytes), 10)).toEqual(bytes);
+    expect(await readFile(elsewhere, 'utf8')).toBe('kept');
   });
 
   it('stores small blobs whole and tells their size and chunk hashes', async () => {

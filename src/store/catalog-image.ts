@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { type Digest, isDigest } from '../domain/digest.js';
+import { parseShallowJson } from '../domain/shallow-json.js';
 
 const digest = z.custom<Digest>(
   (value) => typeof value === 'string' && isDigest(value),
@@ -37,7 +38,7 @@ const catalog = z.object({ v: z.literal(1), images: z.array(catalogImage) });
 /** The images in a `catalog.json`; none when it is damaged: their blobs are then found again by digest. */
 export function parseCatalog(text: string): CatalogImage[] {
   try {
-    return catalog.parse(JSON.parse(text)).images;
+    return catalog.parse(parseShallowJson(text)).images;
   } catch {
     return [];
   }

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, rename, rm, writeFile } from 'node:fs/promises';
 
 import { z } from 'zod';
 
 import { TEMPORARY_SUFFIX } from '../common/atomic-file.js';
+import { readSmallFile } from '../common/small-file.js';
 import { chunkCountOf, chunkRange } from '../domain/chunk-map.js';
+import { parseShallowJson } from '../domain/shallow-json.js';
 
 /** SHA-256 of each chunk of a blob in lower-case hex; undefined where the chunk is not there. */
 export type ChunkHashes = (string | undefined)[];
@@ -25,7 +27,7 @@ const document = z.object({
 export async function readChunkHashes(path: string, size?: number): Promise<ChunkHashes | undefined> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = (await readSmallFile(path)).toString();
   } catch {
     return undefined;
   }
@@ -35,7 +37,7 @@ export async function readChunkHashes(path: string, size?: number): Promise<Chun
 export function parseChunkHashes(text: string, size?: number): ChunkHashes | undefined {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseShallowJson(text);
   } catch {
     return undefined;
   }

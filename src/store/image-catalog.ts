@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises';
-
 import { Inject, Injectable } from '@nestjs/common';
 
 import { writeFileAtomic } from '../common/atomic-file.js';
 import { Clock } from '../common/clock.js';
+import { readSmallFile } from '../common/small-file.js';
 import type { Digest } from '../domain/digest.js';
 import { type CatalogImage, formatCatalog, parseCatalog } from './catalog-image.js';
 import { ociIndexOf } from './oci-index.js';
@@ -26,9 +25,10 @@ export class ImageCatalog {
 
   /** Reads what the last run left; images that lack a blob are left out. Called by `BlobStore.open`. */
   async load(present: ReadonlySet<Digest>): Promise<void> {
-    const text = await readFile(this.layout.catalogFile, 'utf8').catch(() => '');
+    const text = await readSmallFile(this.layout.catalogFile).catch(() => '');
     this.images.clear();
-    for (const entry of parseCatalog(text)) this.images.set(keyOf(entry.image, entry.platform), entry);
+    for (const entry of parseCatalog(text.toString()))
+      this.images.set(keyOf(entry.image, entry.platform), entry);
     await this.forgetIncomplete(this.list(), present);
     await this.save();
   }

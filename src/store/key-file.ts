@@ -1,13 +1,13 @@
-import { readFile } from 'node:fs/promises';
-
 import { Injectable, Logger } from '@nestjs/common';
 
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { readSmallFile } from '../common/small-file.js';
 import { messageOf } from '../domain/errors.js';
 import { isMissing } from './disk-errors.js';
 import { StoreLayout } from './store-layout.js';
 
 const PRIVATE_FILE = 0o600;
+const MAX_KEY_BYTES = 64 * 1024;
 
 /** The peer key of the last run, in the store's private folder: see `KeptKey` of peers/ for what it is for. */
 @Injectable()
@@ -19,7 +19,7 @@ export class KeyFile {
   /** Undefined when none was kept, or it cannot be read. */
   async load(): Promise<Buffer | undefined> {
     try {
-      return await readFile(this.layout.keyFile);
+      return await readSmallFile(this.layout.keyFile, MAX_KEY_BYTES);
     } catch (error) {
       if (!isMissing(error))
         this.logger.warn({ error: messageOf(error) }, 'the peer key of the last run cannot be read');

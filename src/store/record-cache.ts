@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
-
 import { Injectable, Logger } from '@nestjs/common';
 import { z } from 'zod';
 
 import { writeFileAtomic } from '../common/atomic-file.js';
+import { readSmallFile } from '../common/small-file.js';
 import { messageOf } from '../domain/errors.js';
+import { parseShallowJson } from '../domain/shallow-json.js';
 import { isMissing } from './disk-errors.js';
 import { StoreLayout } from './store-layout.js';
 
@@ -21,8 +21,8 @@ export class RecordCache {
   /** By key; none when there is no file or it is damaged. */
   async load(): Promise<ReadonlyMap<string, string>> {
     try {
-      const text = await readFile(this.layout.recordsFile, 'utf8');
-      return new Map(Object.entries(records.parse(JSON.parse(text))));
+      const text = (await readSmallFile(this.layout.recordsFile)).toString();
+      return new Map(Object.entries(records.parse(parseShallowJson(text))));
     } catch (error) {
       if (!isMissing(error)) {
         this.logger.warn({ error: messageOf(error) }, 'records kept from the last run cannot be read');

@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { lstat, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Injectable } from '@nestjs/common';
@@ -46,9 +46,10 @@ export class StoreInventory {
   /** Removes what a crash left and nobody can use. Only while nothing is being written. */
   async sweep(): Promise<void> {
     const { layout } = this;
+    await this.sweepStrangers();
     for (const folder of [layout.root, layout.partials, layout.chunks]) {
       for (const name of await readdir(folder)) {
-        if (name.endsWith(TEMPORARY_SUFFIX)) await rm(join(folder, name), { force: true });
+        if (name.endsWith(TEMPORARY_SUFFIX)) await rm(join(folder, name), { force: true, recursive: true });
       }
     }
     const blobs = new Set(await readdir(layout.blobs));
@@ -60,6 +61,22 @@ export class StoreInventory {
     for (const name of partials) {
       const other = name.endsWith('.json') ? name.slice(0, -'.json'.length) : `${name}.json`;
       if (!partials.has(other)) await rm(join(layout.partials, name), { force: true });
+    }
+  }
+
+  /**
+   * Removes what lies where only files of ours belong, and is none: a folder, a link, a FIFO. Opening it could wait for
+   * ever, or lead out of the store.
+   */
+  private async sweepStrangers(): Promise<void> {
+    const { layout } = this;
+    const documents = [layout.catalogFile, layout.recordsFile, layout.keyFile, layout.indexFile];
+    const inFolders = [layout.blobs, layout.partials, layout.chunks].map(async (folder) =>
+      (await readdir(folder)).map((name) => join(folder, name)),
+    );
+    for (const path of [...documents, ...(await Promise.all(inFolders)).flat()]) {
+      const stats = await lstat(path).catch(() => undefined);
+      if (stats && !stats.isFile()) await rm(path, { force: true, recursive: true });
     }
   }
 }

@@ -6,6 +6,8 @@ import { z } from 'zod';
 
 import { TEMPORARY_SUFFIX } from '../common/atomic-file.js';
 import { errnoOf } from '../common/errno.js';
+import { readSmallFile } from '../common/small-file.js';
+import { parseShallowJson } from '../domain/shallow-json.js';
 import { isMissing } from './disk-errors.js';
 import { StoreLayout } from './store-layout.js';
 import { StoreLockedError } from './store-locked-error.js';
@@ -24,7 +26,7 @@ export class StoreLock {
 
   constructor(private readonly layout: StoreLayout) {}
 
-  /** @throws StoreLockedError */
+  /** @throws StoreLockedError; InvalidInputError `INVALID_FILE` when something else lies at its place */
   async acquire(): Promise<void> {
     const { lockFile } = this.layout;
     const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid) });
@@ -68,11 +70,14 @@ export class StoreLock {
     }
   }
 
-  /** What a lock file says whose process is gone; undefined when there is none. @throws StoreLockedError when it is not gone */
+  /**
+   * What a lock file says whose process is gone; undefined when there is none.
+   * @throws StoreLockedError when it is not gone; InvalidInputError `INVALID_FILE` when it is no file
+   */
   private async readDead(path: string): Promise<string | undefined> {
     let text: string;
     try {
-      text = await readFile(path, 'utf8');
+      text = (await readSmallFile(path)).toString();
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -96,7 +101,7 @@ async function linked(from: string, to: string): Promise<boolean> {
 
 function parseHolder(text: string): Holder | undefined {
   try {
-    return holderSchema.parse(JSON.parse(text));
+    return holderSchema.parse(parseShallowJson(text));
   } catch {
     return undefined;
   }

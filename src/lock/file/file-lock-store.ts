@@ -1,13 +1,13 @@
-import { readFile } from 'node:fs/promises';
-
 import { z } from 'zod';
 
 import { writeFileAtomic } from '../../common/atomic-file.js';
 import type { Clock } from '../../common/clock.js';
+import { errnoOf } from '../../common/errno.js';
+import { readSmallFile } from '../../common/small-file.js';
 import { stringRecord } from '../../domain/bounded-schema.js';
 import { messageOf, PreheatFailure } from '../../domain/errors.js';
+import { parseShallowJson } from '../../domain/shallow-json.js';
 import type { LockStore } from '../lock-store.js';
-import { errnoOf } from '../../common/errno.js';
 import { FileMutex } from './file-mutex.js';
 import { removeLeftovers } from './leftovers.js';
 
@@ -33,7 +33,7 @@ export class FileLockStore implements LockStore {
   async read(_consistency: unknown, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
     signal.throwIfAborted();
     try {
-      return parse(await readFile(this.path, { encoding: 'utf8', signal }), this.path);
+      return parse((await readSmallFile(this.path)).toString(), this.path);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return new Map();
       throw this.unavailable(error, signal);
@@ -86,7 +86,7 @@ export class FileLockStore implements LockStore {
 function parse(text: string, path: string): ReadonlyMap<string, string> {
   let document: unknown;
   try {
-    document = JSON.parse(text);
+    document = parseShallowJson(text);
   } catch {
     document = undefined;
   }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
@@ -94,6 +94,21 @@ describe('file mutex', () => {
   it('is broken when its pid has been given to another process since', async () => {
     await writeFile(path, `${process.pid} 1 ${'a'.repeat(16)}\n`);
     expect(await crowd(3)).toBe(1);
+  });
+
+  it('is broken when it names a number that no process can have', async () => {
+    await writeFile(path, `${2 ** 53} 0 ${'a'.repeat(16)}\n`);
+    expect(await crowd(2)).toBe(1);
+  });
+
+  it('is not taken for its own when it is a folder, names no process, or is too long', async () => {
+    await mkdir(path);
+    await expect(crowd(1)).rejects.toMatchObject({ code: 'LOCK_UNAVAILABLE' });
+    await rmdir(path);
+    await writeFile(path, `0 0 ${'a'.repeat(16)}\n`);
+    await expect(crowd(1)).rejects.toMatchObject({ code: 'LOCK_UNAVAILABLE' });
+    await truncate(path, 2 ** 40);
+    await expect(crowd(1)).rejects.toThrow(/is not a mutex of this program/);
   });
 
   it('of a process that has ended is broken though its parent has not waited for it', async () => {

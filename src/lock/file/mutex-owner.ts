@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 
 import { PreheatFailure } from '../../domain/errors.js';
@@ -18,6 +19,8 @@ export interface OwnerProcess {
   readonly startTime: string;
 }
 
+/** A line of ours has a tenth of it. */
+const MAX_LINE_BYTES = 1024n;
 /** Of a process whose state cannot be seen. */
 const UNKNOWN = '0';
 /** proc(5): ended, and not waited for by its parent yet. Nothing of it runs. */
@@ -34,15 +37,16 @@ export async function readOwner(path: string): Promise<MutexOwner | undefined> {
   const file = await openIfThere(path);
   if (!file) return undefined;
   try {
+    const stats = await file.stat({ bigint: true });
+    if (!stats.isFile() || stats.size > MAX_LINE_BYTES) throw notOurs(path);
     const text = await file.readFile('utf8');
     // A file system that has not written a file's bytes before the power failed gives it none, or zeros.
     if (/^\0*$/.test(text)) {
-      const { ino, mtimeNs } = await file.stat({ bigint: true });
+      const { ino, mtimeNs } = stats;
       return { token: createHash('sha256').update(`${ino} ${mtimeNs}`).digest('hex').slice(0, 16) };
     }
-    const [, pid, startTime, token] = /^(\d+) (\d+) ([0-9a-f]{16})\n$/.exec(text) ?? [];
-    if (pid === undefined || startTime === undefined || token === undefined)
-      throw new PreheatFailure('lock_unavailable', `${path} is not a mutex of this program; remove it`);
+    const [, pid, startTime, token] = /^([1-9]\d*) (\d+) ([0-9a-f]{16})\n$/.exec(text) ?? [];
+    if (pid === undefined || startTime === undefined || token === undefined) throw notOurs(path);
     return { token, process: { pid: Number(pid), startTime } };
   } finally {
     await file.close();
@@ -54,8 +58,8 @@ export async function isAlive({ process: owner }: MutexOwner): Promise<boolean> 
   try {
     process.kill(owner.pid, 0);
   } catch (error) {
-    // EPERM: it runs, as another user.
-    if (errnoOf(error) === 'ESRCH') return false;
+    // EPERM: it runs, as another user. Else there is none, or none can have such a number.
+    if (errnoOf(error) !== 'EPERM') return false;
   }
   const { state, startTime } = await statusOf(owner.pid);
   if (ENDED_STATES.has(state)) return false;
@@ -75,9 +79,14 @@ async function statusOf(pid: number): Promise<{ readonly state: string; readonly
 
 async function openIfThere(path: string) {
   try {
-    return await open(path, 'r');
+    // Without O_NONBLOCK, opening a FIFO would wait for its writer for ever.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+function notOurs(path: string): PreheatFailure {
+  return new PreheatFailure('lock_unavailable', `${path} is not a mutex of this program; remove it`);
 }

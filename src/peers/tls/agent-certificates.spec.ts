@@ -48,6 +48,12 @@ describeWith('openssl', 'AgentCertificates', () => {
   it.each([
     ['a certificate without its key', 'key', () => second.server.key],
     ['what is no certificate', 'cert', () => Buffer.from('secret')],
+    ['a CA file without a certificate', 'ca', () => Buffer.from('secret')],
+    [
+      'a CA file of which a part is missing',
+      'ca',
+      () => Buffer.concat([first.ca, second.ca.subarray(0, -60)]),
+    ],
   ])('does not start on %s, and does not repeat it', async (_name, file, bytes) => {
     await put(file, bytes());
     const started = certificates.onModuleInit();

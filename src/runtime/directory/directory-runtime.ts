@@ -143,9 +143,9 @@ export class DirectoryRuntime implements ImageRuntime, RepoDigestRestorer, Image
 
   /** The image, if it is one for this platform and all its blobs are there in their full sizes. */
   private async completeImage(root: Digest): Promise<LayoutImage | undefined> {
-    const read = readImage(root, this.config.platform, (digest) => this.blobs.read(digest));
+    const read = readImage(root, this.config.platform, (digest) => this.blobs.readManifest(digest));
     const image = await read.catch((error: unknown) => {
-      if (error instanceof PreheatFailure) return undefined;
+      if (error instanceof AppError) return undefined;
       throw error;
     });
     if (!image) return undefined;

@@ -1,11 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { syncDirectory } from '../../common/atomic-file.js';
 import { errnoOf } from '../../common/errno.js';
+import { readSmallFile } from '../../common/small-file.js';
 import { type Digest, hexOf } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
+import { MAX_MANIFEST_BYTES } from '../../domain/manifest.js';
 
 /** The blobs of an OCI image layout. A file under `blobs/` is complete and verified; what is not yet is under `incoming/`. */
 export class LayoutBlobs {
@@ -31,10 +33,10 @@ export class LayoutBlobs {
     }
   }
 
-  /** For manifests and configs, which are small. */
-  async read(digest: Digest): Promise<Buffer | undefined> {
+  /** A manifest. @throws InvalidInputError `INVALID_FILE` when it is longer than one may be, or no file */
+  async readManifest(digest: Digest): Promise<Buffer | undefined> {
     try {
-      return await readFile(this.path(digest));
+      return await readSmallFile(this.path(digest), MAX_MANIFEST_BYTES);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return undefined;
       throw error;

@@ -1,12 +1,14 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { z } from 'zod';
 
 import { writeFileAtomic } from '../../common/atomic-file.js';
 import { errnoOf } from '../../common/errno.js';
+import { readSmallFile } from '../../common/small-file.js';
 import { type Digest, isDigest } from '../../domain/digest.js';
 import { PreheatFailure } from '../../domain/errors.js';
+import { parseShallowJson } from '../../domain/shallow-json.js';
 
 const REF_NAME = 'org.opencontainers.image.ref.name';
 const CONTAINERD_NAME = 'io.containerd.image.name';
@@ -35,17 +37,17 @@ export class LayoutIndex {
 
   constructor(private readonly directory: string) {}
 
-  /** @throws PreheatFailure `runtime_error` when the file is not an index */
+  /** @throws PreheatFailure `runtime_error` when the file is not an index; InvalidInputError `INVALID_FILE` when it is no file */
   async read(): Promise<ReadonlyMap<string, LayoutEntry>> {
     let text: string;
     try {
-      text = await readFile(join(this.directory, 'index.json'), 'utf8');
+      text = (await readSmallFile(join(this.directory, 'index.json'))).toString();
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return new Map();
       throw error;
     }
     try {
-      const { manifests } = document.parse(JSON.parse(text));
+      const { manifests } = document.parse(parseShallowJson(text));
       return new Map(
         manifests.flatMap(({ mediaType, digest, size, annotations }): [string, LayoutEntry][] => {
           const name = annotations?.[REF_NAME];

@@ -27,7 +27,7 @@ export async function pullIntoLayout(
 ): Promise<LayoutEntry> {
   const image = await readImage(root, platform, async (digest) => {
     onProgress();
-    return (await blobs.read(digest)) ?? (await mirror.manifest(digest, signal));
+    return (await blobs.readManifest(digest)) ?? (await mirror.manifest(digest, signal));
   });
   if (!image) throw new PreheatFailure('runtime_error', `manifest ${root} vanished`);
   const { config, layers } = image.manifest;

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { withTimeout } from '../../common/abort.js';
 import { AppConfig } from '../../config/app-config.js';
 import { PreheatFailure } from '../../domain/errors.js';
+import { parseShallowJson } from '../../domain/shallow-json.js';
 import type { RegistryCredentials } from '../registry-auth.js';
 import { connectDocker } from './docker-connection.js';
 import { DockerRefusal, dockerFailure } from './docker-error.js';
@@ -79,7 +80,7 @@ export class DockerClient {
    */
   async ask<T>(request: DockerRequest, schema: z.ZodType<T>, signal: AbortSignal): Promise<T> {
     const answer = await this.timed(request, signal, async (body): Promise<unknown> =>
-      JSON.parse(await readText(body, MAX_ANSWER_BYTES)),
+      parseShallowJson(await readText(body, MAX_ANSWER_BYTES)),
     );
     const parsed = schema.safeParse(answer);
     if (parsed.success) return parsed.data;
