@@ -120,7 +120,7 @@ describe('Readers of what an earlier process, or a tampering one, left on the di
           expect((await opened.store.readBytes(half, bytes.length))?.equals(bytes)).toBe(true);
           await opened.dispose();
         },
-        30,
+        20,
       );
     },
     FUZZ_MS,
@@ -151,7 +151,7 @@ describe('Readers of what an earlier process, or a tampering one, left on the di
           const swapped = await coded(() => locks.compareAndSwap('key', known?.get('key'), 'next', signal));
           if (swapped === true) expect((await locks.read('latest', signal)).get('key')).toBe('next');
         },
-        80,
+        30,
       );
     },
     FUZZ_MS,

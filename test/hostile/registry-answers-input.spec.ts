@@ -106,6 +106,7 @@ describe('Readers of what registries and their token services answer', () => {
             expect([...url.searchParams.values()]).not.toContain(PASSWORD);
           }
         },
+        150,
       );
     },
     FUZZ_MS,
