@@ -48,7 +48,7 @@ describe('LockService on a lock file that cannot be written', () => {
         await mkdir(`${path}.mutex`);
         return path;
       },
-      /EISDIR/,
+      /is not a mutex of this program; remove it/,
     ],
   ])('says so when %s', async (_what, pathOf, words) => {
     await expectRefusal(new FileLockStore(await pathOf(), systemClock), words);

@@ -44,9 +44,9 @@ describe('ZstdFrameCutter', () => {
         const unpacked = await buffer(decompress(Readable.from(pieces), 'zstd'));
         expect(unpacked.equals(Buffer.concat(frames.map(([, content]) => content)))).toBe(true);
       }),
-      { numRuns: 100 },
+      { numRuns: 40 },
     );
-  });
+  }, 60_000);
 
   it('passes every byte on, whatever it is', async () => {
     await fc.assert(
