@@ -13,6 +13,7 @@ import type { Request, Response } from 'express';
 import type { Observable } from 'rxjs';
 
 import { parseShallowJson } from '../domain/shallow-json.js';
+import { readAtMost } from './read-at-most.js';
 
 /** What checks a body takes longer than in proportion to them; twice what the longest question has. */
 const MAX_VALUES = 10_000;
@@ -59,15 +60,10 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
   if (charset.toLowerCase() !== 'utf-8' || encoding.toLowerCase() !== 'identity')
     throw new UnsupportedMediaTypeException();
   if (declaredBytes > maxBytes) throw new PayloadTooLargeException();
-  const pieces: Buffer[] = [];
-  let bytes = 0;
   // The connection has to outlive a refusal, which goes over it.
-  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > maxBytes) throw new PayloadTooLargeException();
-    pieces.push(piece);
-  }
-  const parsed = parse(Buffer.concat(pieces).toString('utf8'));
+  const pieces = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  const body = await readAtMost(pieces, maxBytes, () => new PayloadTooLargeException());
+  const parsed = parse(body.toString('utf8'));
   if (typeof parsed !== 'object' || parsed === null) throw new BadRequestException();
   return parsed;
 }

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 
 import type { z } from 'zod';
 
+import { readAtMost } from '../../common/read-at-most.js';
 import { messageOf } from '../../domain/errors.js';
 import { parseShallowJson } from '../../domain/shallow-json.js';
 import { PeerError } from '../peer-error.js';
@@ -12,10 +13,14 @@ import type { AnswerLimits } from '../wire/answer-limits.js';
  * @throws PeerError `http` when it is longer, no JSON, has more values, or is something else than `schema` says
  */
 export async function readJson<T>(body: Readable, schema: z.ZodType<T>, limits: AnswerLimits): Promise<T> {
-  const text = await readText(body, limits.maxBytes);
+  const { maxBytes, maxValues } = limits;
+  const tooLong = (): PeerError =>
+    new PeerError('http', `The peer answered with more than ${maxBytes} bytes.`);
+  // When it is too long its connection is closed.
+  const bytes = await readAtMost(body, maxBytes, tooLong);
   let json: unknown;
   try {
-    json = parseShallowJson(text, limits.maxValues);
+    json = parseShallowJson(bytes.toString('utf8'), maxValues);
   } catch (cause) {
     throw new PeerError('http', `The peer's answer cannot be read: ${messageOf(cause)}.`, { cause });
   }
@@ -24,16 +29,4 @@ export async function readJson<T>(body: Readable, schema: z.ZodType<T>, limits: 
   throw new PeerError('http', 'The peer answered with JSON of another form than expected.', {
     cause: parsed.error,
   });
-}
-
-async function readText(body: Readable, maxBytes: number): Promise<string> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of body as AsyncIterable<Buffer>) {
-    size += part.length;
-    // Leaving the loop destroys the body, and with it the connection.
-    if (size > maxBytes) throw new PeerError('http', `The peer answered with more than ${maxBytes} bytes.`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }

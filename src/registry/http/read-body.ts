@@ -1,4 +1,5 @@
 import { parseContentLength } from '../../common/content-range.js';
+import { readAtMost } from '../../common/read-at-most.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { networkFailure, TransientFailure } from '../registry-errors.js';
 import { discard, type RegistryResponse } from './registry-transport.js';
@@ -20,20 +21,15 @@ export async function readBody(
     discard(response);
     throw tooLong();
   }
-  const parts: Buffer[] = [];
-  let length = 0;
+  let body: Buffer;
   try {
-    for await (const part of response.body as AsyncIterable<Buffer>) {
-      length += part.length;
-      if (length > maxBytes) throw tooLong();
-      parts.push(part);
-    }
+    body = await readAtMost(response.body as AsyncIterable<Buffer>, maxBytes, tooLong);
   } catch (error) {
     signal.throwIfAborted();
     throw networkFailure(what, error);
   }
-  if (declared !== undefined && declared !== length) {
-    throw new TransientFailure('registry_error', `${what}: ${length} of ${declared} bytes arrived`);
+  if (declared !== undefined && declared !== body.length) {
+    throw new TransientFailure('registry_error', `${what}: ${body.length} of ${declared} bytes arrived`);
   }
-  return Buffer.concat(parts);
+  return body;
 }

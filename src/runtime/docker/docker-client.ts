@@ -4,6 +4,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { z } from 'zod';
 
 import { withTimeout } from '../../common/abort.js';
+import { readAtMost } from '../../common/read-at-most.js';
 import { AppConfig } from '../../config/app-config.js';
 import { PreheatFailure } from '../../domain/errors.js';
 import { parseShallowJson } from '../../domain/shallow-json.js';
@@ -125,14 +126,7 @@ export class DockerClient {
 
 /** @throws PreheatFailure `runtime_error` when it is longer than `maxBytes` */
 async function readText(body: IncomingMessage, maxBytes: number): Promise<string> {
-  const pieces: Buffer[] = [];
-  let sizeBytes = 0;
-  // Leaving the loop gives up the connection.
-  for await (const piece of body as AsyncIterable<Buffer>) {
-    sizeBytes += piece.length;
-    if (sizeBytes > maxBytes)
-      throw new PreheatFailure('runtime_error', `Docker's answer has more than ${maxBytes} bytes`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString('utf8');
+  const tooLong = (): PreheatFailure =>
+    new PreheatFailure('runtime_error', `Docker's answer has more than ${maxBytes} bytes`);
+  return (await readAtMost(body, maxBytes, tooLong)).toString('utf8');
 }
