@@ -4,11 +4,10 @@ import { AgentCluster } from '../support/agent-cluster.js';
 import { Cleanup } from '../support/cleanup.js';
 import { ContainerdEngine } from '../support/containerd-engine.js';
 import { addImage, startDemoRegistry } from '../support/demo-images.js';
-import { wrongBlobsIn } from '../support/directory-cluster.js';
+import { expectNoneWrong, wrongBlobsIn } from '../support/directory-cluster.js';
 import { describeWith } from '../support/engines.js';
 import { survive } from '../support/fault-scene.js';
 import { removeAgainAndAgain } from '../support/removed-images.js';
-import { tally } from '../support/tally.js';
 
 const READY_MS = 150_000;
 const CASE_MS = 2 * READY_MS;
@@ -34,9 +33,7 @@ describeWith('containerd', 'Faults of containerd', () => {
   async function expectReady(reference: string): Promise<void> {
     await agent.until(reference, 'ready', READY_MS);
     expect(await engine.cri.status(reference)).toMatchObject({ repoTags: [reference] });
-    const wrong = await wrongBlobsIn(engine.blobDirectory);
-    tally('wrong bytes committed', wrong.length);
-    expect(wrong).toEqual([]);
+    expectNoneWrong(await wrongBlobsIn(engine.blobDirectory));
   }
 
   it(

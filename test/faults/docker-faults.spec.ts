@@ -13,7 +13,7 @@ import { survive } from '../support/fault-scene.js';
 import { ImageBuilder } from '../support/image-builder.js';
 import { pushImage } from '../support/push-image.js';
 import { removeAgainAndAgain } from '../support/removed-images.js';
-import { tally } from '../support/tally.js';
+import { expectNoneWrong } from '../support/directory-cluster.js';
 
 const READY_MS = 150_000;
 const CASE_MS = 2 * READY_MS;
@@ -59,9 +59,7 @@ describeWith('dockerd', 'Faults of Docker', () => {
   async function expectReady(reference: string): Promise<void> {
     await agent.until(reference, 'ready', READY_MS);
     expect(await canCreate(engine, reference)).toBe(true);
-    const wrong = await wrongPartsIn(engine, reference, configs.get(reference)!);
-    tally('wrong bytes committed', wrong.length);
-    expect(wrong).toEqual([]);
+    expectNoneWrong(await wrongPartsIn(engine, reference, configs.get(reference)!));
   }
 
   it(

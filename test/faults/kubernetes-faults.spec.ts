@@ -5,12 +5,11 @@ import type { AgentCluster } from '../support/agent-cluster.js';
 import { type ApiFault, ApiServerFaults } from '../support/api-server-faults.js';
 import { Cleanup } from '../support/cleanup.js';
 import { addImage, startDemoRegistry } from '../support/demo-images.js';
-import { idWhenReady, prepareDirectoryCluster, wrongBlobs } from '../support/directory-cluster.js';
+import { expectRightBlobs, idWhenReady, prepareDirectoryCluster } from '../support/directory-cluster.js';
 import { survive } from '../support/fault-scene.js';
 import { describeWithCluster } from '../support/kubernetes-cluster.js';
 import { KubernetesLab } from '../support/kubernetes-lab.js';
 import { shippedManifests } from '../support/shipped-manifests.js';
-import { tally } from '../support/tally.js';
 
 const READY_MS = 150_000;
 const CASE_MS = 2 * READY_MS;
@@ -51,11 +50,7 @@ describeWithCluster('Faults of the API server', () => {
   afterAll(() => cleanup.run(), CASE_MS);
 
   afterEach(async () => {
-    for (const agent of cluster.agents) {
-      const wrong = await wrongBlobs(agent);
-      tally('wrong bytes committed', wrong.length);
-      expect(wrong).toEqual([]);
-    }
+    await expectRightBlobs(cluster.agents);
   });
 
   async function wantNext(): Promise<string> {
@@ -137,10 +132,7 @@ describeWithCluster('Faults of the API server', () => {
           agent.unset('API_TOKEN_FILE');
         }
         many.start();
-        for (const agent of many.agents)
-          await agent.wait('acquainted with all others', READY_MS, async () =>
-            (await agent.metric('image_preheat_peers')) === NODES - 1 ? true : undefined,
-          );
+        await many.acquainted(READY_MS);
         await Promise.all(many.agents.map((agent) => agent.end('SIGKILL')));
         return 'every one has met the 19 others';
       });

@@ -6,9 +6,8 @@ import type { AgentProcess } from '../support/agent-process.js';
 import { unpackAgentWithoutChunks } from '../support/agent-without-chunks.js';
 import { Cleanup } from '../support/cleanup.js';
 import { addImage, sentBytes, startDemoRegistry } from '../support/demo-images.js';
-import { idWhenReady, prepareDirectoryCluster, wrongBlobs } from '../support/directory-cluster.js';
+import { expectRightBlobs, idWhenReady, prepareDirectoryCluster } from '../support/directory-cluster.js';
 import { survive } from '../support/fault-scene.js';
-import { tally } from '../support/tally.js';
 
 const MIB = 1024 * 1024;
 const READY_MS = 120_000;
@@ -89,11 +88,7 @@ describe('Agents of two versions', () => {
 
   async function expectReady(agents: readonly AgentProcess[], image: string): Promise<void> {
     await idWhenReady(agents, image, READY_MS);
-    for (const agent of agents) {
-      const wrong = await wrongBlobs(agent);
-      tally('wrong bytes committed', wrong.length);
-      expect(wrong).toEqual([]);
-    }
+    await expectRightBlobs(agents);
   }
 
   /** Waits until the registry has sent that part of `uniqueBytes`. */

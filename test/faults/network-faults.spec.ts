@@ -4,14 +4,13 @@ import { promisify } from 'node:util';
 import { LinkNetwork } from '../../bench/links/link-network.js';
 import { AgentCluster } from '../support/agent-cluster.js';
 import { Cleanup } from '../support/cleanup.js';
-import { idWhenReady, IS_FULL_PROFILE, wrongBlobs } from '../support/directory-cluster.js';
+import { expectRightBlobs, idWhenReady, IS_FULL_PROFILE } from '../support/directory-cluster.js';
 import { DockerRegistry } from '../support/docker-registry.js';
 import { describeWith } from '../support/engines.js';
 import { survive } from '../support/fault-scene.js';
 import { ImageBuilder } from '../support/image-builder.js';
 import type { ProcessPlace } from '../support/process-place.js';
 import { pushImage } from '../support/push-image.js';
-import { tally } from '../support/tally.js';
 
 const run = promisify(execFile);
 const KIB = 1024;
@@ -51,10 +50,7 @@ describeWith(['ip', 'iptables', 'docker-registry'], 'Faults of the network', () 
       (made) => made.dispose(),
     );
     cluster.start();
-    for (const agent of cluster.agents)
-      await agent.wait('acquainted with all others', START_MS, async () =>
-        (await agent.metric('image_preheat_peers')) === NODES - 1 ? true : undefined,
-      );
+    await cluster.acquainted(START_MS);
   }, CASE_MS);
   afterAll(() => cleanup.run(), CASE_MS);
 
@@ -81,11 +77,7 @@ describeWith(['ip', 'iptables', 'docker-registry'], 'Faults of the network', () 
         await idWhenReady(cluster.agents, reference, READY_MS);
         const lost = await lostPackets();
         expect(lost).toBeGreaterThan(0);
-        for (const agent of cluster.agents) {
-          const wrong = await wrongBlobs(agent);
-          tally('wrong bytes committed', wrong.length);
-          expect(wrong).toEqual([]);
-        }
+        await expectRightBlobs(cluster.agents);
         return `ready on all nodes, later; ${lost} packets were lost`;
       });
     },

@@ -80,9 +80,7 @@ describe('Faults of the registry', () => {
         expect(Date.parse(retryAt ?? '')).toBeGreaterThanOrEqual(askedMs + 1_800_000);
         // The registry was asked once, by one of the nodes.
         expect(scene.registry.ledger.count(MANIFESTS(name))).toBe(1);
-        scene.registry.faults.clear();
-        await scene.forgetRecords();
-        await scene.expectReady(reference);
+        await scene.mend(reference);
         return 'rate_limited with the registry’s retryAt on all nodes, then ready';
       });
     },
@@ -98,9 +96,7 @@ describe('Faults of the registry', () => {
         await scene.want(reference);
         const { retryAt } = await scene.seenFailing(reference, 'not_found');
         expect(Date.parse(retryAt ?? '')).toBeGreaterThan(0);
-        scene.registry.faults.clear();
-        await scene.forgetRecords();
-        await scene.expectReady(reference);
+        await scene.mend(reference);
         return 'not_found with retryAt, then ready';
       });
     },
@@ -165,9 +161,7 @@ describe('Faults of the registry', () => {
         scene.registry.faults.add(tag, { kind: 'headers', headers: OF_NOTHING }, Infinity);
         await scene.want(reference);
         await scene.seenFailing(reference, 'not_found');
-        scene.registry.faults.clear();
-        await scene.forgetRecords();
-        await scene.expectReady(reference);
+        await scene.mend(reference);
         return 'not_found with retryAt, then ready';
       });
     },

@@ -11,7 +11,7 @@ import type { DemoRegistry } from '../../src/demo/registry/demo-registry.js';
 import { AgentProcess } from '../support/agent-process.js';
 import { Cleanup } from '../support/cleanup.js';
 import { startDemoRegistry } from '../support/demo-images.js';
-import { IS_FULL_PROFILE, wrongBlobsIn } from '../support/directory-cluster.js';
+import { expectNoneWrong, IS_FULL_PROFILE, wrongBlobsIn } from '../support/directory-cluster.js';
 import { DockerEngine } from '../support/docker-engine.js';
 import { canCreate } from '../support/engine-images.js';
 import { describeWith } from '../support/engines.js';
@@ -22,7 +22,6 @@ import { describeWithKubectl, findManifest, render } from '../support/kubectl.js
 import { MemoryGroup } from '../support/memory-group.js';
 import { pushImage } from '../support/push-image.js';
 import { containerOf } from '../support/shipped-pod.js';
-import { tally } from '../support/tally.js';
 
 const run = promisify(execFile);
 const K8S = resolve(__dirname, '../../k8s');
@@ -187,9 +186,7 @@ describeWith(['dockerd', 'docker'], 'The container as it is shipped', () => {
           await writeFile(join(list!.Source, 'images.list'), `${image}\n`);
           await agent.until(image, 'ready', READY_MS);
           expect(await canCreate(engine, image)).toBe(true);
-          const wrong = await wrongBlobsIn(join(agent.storeDirectory, 'blobs', 'sha256'));
-          tally('wrong bytes committed', wrong.length);
-          expect(wrong).toEqual([]);
+          expectNoneWrong(await wrongBlobsIn(join(agent.storeDirectory, 'blobs', 'sha256')));
 
           const { State } = await container.inspect();
           expect(State).toMatchObject({ Running: true, OOMKilled: false, Pid: pid });

@@ -5,10 +5,9 @@ import { AgentCluster } from '../support/agent-cluster.js';
 import type { AgentProcess } from '../support/agent-process.js';
 import { Cleanup } from '../support/cleanup.js';
 import { addImage, startDemoRegistry } from '../support/demo-images.js';
-import { idWhenReady, wrongBlobs } from '../support/directory-cluster.js';
+import { expectRightBlobs, idWhenReady } from '../support/directory-cluster.js';
 import { describeWith } from '../support/engines.js';
 import { survive } from '../support/fault-scene.js';
-import { tally } from '../support/tally.js';
 
 const MIB = 1024 * 1024;
 const NODES = 3;
@@ -51,10 +50,7 @@ describeWith('ip', 'A registry that sends a byte a second to the node that reads
     slow = first!;
     others = rest;
     cluster.start();
-    for (const agent of cluster.agents)
-      await agent.wait('peers', READY_MS, async () =>
-        (await agent.metric('image_preheat_peers')) === NODES - 1 ? true : undefined,
-      );
+    await cluster.acquainted(READY_MS);
   }, CASE_MS);
   afterAll(() => cleanup.run(), CASE_MS);
 
@@ -81,11 +77,7 @@ describeWith('ip', 'A registry that sends a byte a second to the node that reads
         );
         await idWhenReady(cluster.agents, image, READY_MS);
         expect(await slow.metric('image_preheat_lock_held')).toBe(0);
-        for (const agent of cluster.agents) {
-          const wrong = await wrongBlobs(agent);
-          tally('wrong bytes committed', wrong.length);
-          expect(wrong).toEqual([]);
-        }
+        await expectRightBlobs(cluster.agents);
         return `timeout: "${message}"; another node reads, ready on all nodes`;
       });
     },

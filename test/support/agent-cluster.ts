@@ -73,6 +73,15 @@ export class AgentCluster {
     );
   }
 
+  /** Waits until each agent knows all the others. */
+  async acquainted(limitMs: number): Promise<void> {
+    const others = this.agents.length - 1;
+    for (const agent of this.agents)
+      await agent.wait('acquainted with all others', limitMs, async () =>
+        (await agent.metric('image_preheat_peers')) === others ? true : undefined,
+      );
+  }
+
   async dispose(): Promise<void> {
     await Promise.all(this.agents.map((agent) => agent.dispose()));
     await rm(this.directory, { recursive: true, force: true });

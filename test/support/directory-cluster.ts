@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import { AgentCluster } from './agent-cluster.js';
 import type { AgentProcess } from './agent-process.js';
 import type { Cleanup } from './cleanup.js';
+import { tally } from './tally.js';
 
 /** The long profile of the cluster suites (`E2E_PROFILE=full`): the issue's own numbers, minutes instead of seconds. */
 export const IS_FULL_PROFILE = process.env['E2E_PROFILE'] === 'full';
@@ -40,6 +41,17 @@ export async function idWhenReady(
   const [id, ...others] = new Set(answers.map((answer) => answer.id));
   expect(others).toEqual([]);
   return id ?? '';
+}
+
+/** Counts bytes that are not what their names say, and fails where there are any. */
+export function expectNoneWrong(wrong: readonly string[]): void {
+  tally('wrong bytes committed', wrong.length);
+  expect(wrong).toEqual([]);
+}
+
+/** Hashes every blob of the agents' runtimes. */
+export async function expectRightBlobs(agents: readonly AgentProcess[]): Promise<void> {
+  for (const agent of agents) expectNoneWrong(await wrongBlobs(agent));
 }
 
 /** Blobs of an agent's runtime whose bytes are not what their names say. */

@@ -6,7 +6,7 @@ import type { AgentCluster } from './agent-cluster.js';
 import type { AgentImage, AgentProcess } from './agent-process.js';
 import { Cleanup } from './cleanup.js';
 import { addImage, startDemoRegistry } from './demo-images.js';
-import { prepareDirectoryCluster, wrongBlobs } from './directory-cluster.js';
+import { expectRightBlobs, prepareDirectoryCluster } from './directory-cluster.js';
 import { tally, tallyLine } from './tally.js';
 
 const KIB = 1024;
@@ -61,11 +61,14 @@ export class FaultScene {
   /** Waits for it on all nodes, and for its bytes to be right. */
   async expectReady(reference: string, agents = this.agents): Promise<void> {
     await Promise.all(agents.map((agent) => agent.until(reference, 'ready', READY_MS)));
-    for (const agent of agents) {
-      const wrong = await wrongBlobs(agent);
-      tally('wrong bytes committed', wrong.length);
-      expect(wrong).toEqual([]);
-    }
+    await expectRightBlobs(agents);
+  }
+
+  /** Ends what is wrong with the registry, and all that the cluster remembers of it; waits as `expectReady` does. */
+  async mend(reference: string): Promise<void> {
+    this.registry.faults.clear();
+    await this.forgetRecords();
+    await this.expectReady(reference);
   }
 
   /**
